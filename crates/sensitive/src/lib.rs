@@ -4,9 +4,13 @@
 //! search for `expose` finds every place that touches plaintext. Not here: encryption (see the
 //! `envelope` crate), comparison (compare keyed digests instead) and serialisation.
 
+mod text;
+
 use std::fmt;
 
 use zeroize::Zeroizing;
+
+pub use text::Text;
 
 /// Secret bytes. Wiped when dropped; `Debug` prints no content. There is no `Clone`, `Display`,
 /// `PartialEq` or `Serialize` on purpose.
@@ -65,35 +69,6 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// Secret text. The same promises as [`Bytes`].
-pub struct Text(Zeroizing<String>);
-
-impl Text {
-    /// Takes ownership of `text`.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// The plaintext. Do not copy it into anything that does not wipe itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Gives up the text as bytes, without leaving a copy behind.
-    #[must_use]
-    pub fn into_bytes(mut self) -> Bytes {
-        Bytes::new(std::mem::take(&mut *self.0).into_bytes())
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Text(..)")
-    }
-}
-
 /// The secret bytes are not UTF-8 text. Says nothing about what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotText;
@@ -107,23 +82,4 @@ impl fmt::Display for NotText {
 impl std::error::Error for NotText {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_never_shows_the_value() {
-        let bytes = Bytes::new(b"hunter2".to_vec());
-        let text = Text::new("hunter2".to_owned());
-        assert_eq!(format!("{bytes:?} {text:?}"), "Bytes(..) Text(..)");
-        assert_eq!(bytes.expose(), b"hunter2");
-    }
-
-    #[test]
-    fn text_and_bytes_convert_both_ways() {
-        let text = Bytes::new(b"caf\xc3\xa9".to_vec()).into_text();
-        let text = text.expect("UTF-8");
-        assert_eq!(text.expose(), "café");
-        assert_eq!(text.into_bytes().len(), 5);
-        assert_eq!(Bytes::new(vec![0xff]).into_text().err(), Some(NotText));
-    }
-}
+mod tests;
