@@ -1,0 +1,57 @@
+//! How a denial is told to the caller.
+
+use identity::Denial;
+use tonic::Code;
+
+use super::{FixableBy, Outcome, Reason, RichError};
+
+/// The error for a denial. Nothing in it says whether anything exists.
+pub(crate) fn denied(denial: &Denial) -> RichError {
+    let (code, reason, who) = match denial {
+        Denial::TokenMissing => (Code::Unauthenticated, Reason::TokenMissing, FixableBy::User),
+        Denial::TokenInvalid => (Code::Unauthenticated, Reason::TokenInvalid, FixableBy::User),
+        Denial::MethodUnknown => (
+            Code::Unimplemented,
+            Reason::MethodUnknown,
+            FixableBy::Nobody,
+        ),
+        Denial::RoleNotAllowed { .. } => (
+            Code::PermissionDenied,
+            Reason::RoleNotAllowed,
+            FixableBy::Operator,
+        ),
+        Denial::VerbNotAllowed { .. } => (
+            Code::PermissionDenied,
+            Reason::VerbNotAllowed,
+            FixableBy::Admin,
+        ),
+        Denial::ScopeNotAllowed { .. } => (
+            Code::PermissionDenied,
+            Reason::ScopeNotAllowed,
+            FixableBy::Admin,
+        ),
+    };
+    let error = RichError::new(code, reason, denial.to_string())
+        .outcome(Outcome::NotSent)
+        .fixable_by(who);
+    match denial {
+        Denial::TokenMissing | Denial::TokenInvalid | Denial::MethodUnknown => error,
+        Denial::RoleNotAllowed { subject, allowed } => {
+            let allowed: Vec<&str> = allowed.iter().map(|role| role.as_str()).collect();
+            error
+                .metadata("subject", subject)
+                .metadata("allowed_roles", allowed.join(","))
+        }
+        Denial::VerbNotAllowed {
+            subject,
+            verb,
+            scope,
+        } => error
+            .metadata("subject", subject)
+            .metadata("verb", verb.as_str())
+            .metadata("scope", scope),
+        Denial::ScopeNotAllowed { subject, scope } => {
+            error.metadata("subject", subject).metadata("scope", scope)
+        }
+    }
+}
