@@ -1,0 +1,69 @@
+//! How fast grants may be made: a token bucket, so that a registry gone wrong cannot drain the vault.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    per_second: f64,
+    burst: f64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        let burst = f64::from(burst.max(1));
+        Self {
+            per_second: f64::from(per_second.max(1)),
+            burst,
+            state: Mutex::new(State {
+                tokens: burst,
+                at: now,
+            }),
+        }
+    }
+
+    /// Takes one turn, or says after how long there will be one.
+    pub(super) fn take(&self, now: Instant) -> Result<(), Duration> {
+        // Consistent between any two statements, so a poisoned lock is harmless.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(state.at).as_secs_f64();
+        state.tokens = (state.tokens + passed * self.per_second).min(self.burst);
+        state.at = now;
+        if state.tokens < 1.0 {
+            return Err(Duration::from_secs_f64(
+                (1.0 - state.tokens) / self.per_second,
+            ));
+        }
+        state.tokens -= 1.0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_burst_is_followed_by_the_steady_rate() {
+        let start = Instant::now();
+        let pace = Pace::new(10, 3, start);
+        for _ in 0..3 {
+            assert_eq!(pace.take(start), Ok(()));
+        }
+        assert_eq!(pace.take(start), Err(Duration::from_millis(100)));
+        let later = start + Duration::from_millis(100);
+        assert_eq!(pace.take(later), Ok(()));
+        assert!(pace.take(later).is_err());
+        let much_later = later + Duration::from_secs(3600);
+        assert_eq!((0..9).filter(|_| pace.take(much_later).is_ok()).count(), 3);
+    }
+}

@@ -1,0 +1,207 @@
+//! Group commit: one task executes grants, redemptions and lease changes, up to 64 in one transaction, each
+//! under a savepoint, audit rows included, and answers after the commit.
+//!
+//! The commit is what costs; sharing it is what makes an audit row for each release affordable. Nothing
+//! is answered that is not durable: when the commit fails, no plaintext leaves.
+
+use std::sync::Arc;
+
+use lifecycle::{CancellationToken, Tasks};
+use sea_orm::ConnectionTrait;
+use sensitive::Text;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Caller, Error, Granted, Inner, NewGrant, Redemption, Released};
+use crate::domain::{AuditEvent, Micros, Reason};
+
+/// Executed in one transaction.
+const BATCH: usize = 64;
+/// Waiting at most; beyond that callers are turned away at once.
+const QUEUE: usize = 1024;
+
+/// What the writer can do.
+pub(super) enum Command {
+    Grant(Caller, NewGrant),
+    Redeem(Caller, Redemption),
+    Renew(Caller, Text),
+    Release(Caller, Text),
+}
+
+/// What it answers when it was done.
+pub(super) enum Reply {
+    Granted(Granted),
+    Released(Released),
+    Renewed(Micros),
+    Ended,
+}
+
+/// A command that was executed: what to answer and what to write down, both only with the commit.
+pub(super) struct Done {
+    pub(super) reply: Result<Reply, Error>,
+    pub(super) events: Vec<AuditEvent>,
+}
+
+impl Done {
+    /// A refusal because of what is stored. Errors of the database itself stay errors.
+    pub(super) fn refused(error: Error, event: AuditEvent) -> Result<Self, Error> {
+        let event = match &error {
+            Error::SecretNotFound => event.denied(Reason::SecretGone),
+            Error::NeedsRebind => event.rebind(),
+            Error::Unreadable {
+                reason,
+                at: Some(at),
+            } => event.at(*at).failed(*reason),
+            Error::Unreadable { reason, at: None } => event.failed(*reason),
+            Error::Invalid(_)
+            | Error::RequestIdReused
+            | Error::GrantNotFound
+            | Error::LeaseNotFound
+            | Error::RateExceeded { .. }
+            | Error::Overloaded
+            | Error::Contention(_)
+            | Error::Unavailable(_)
+            | Error::Stopping
+            | Error::Internal(_)
+            | Error::Sealing => return Err(error),
+        };
+        Ok(Self {
+            reply: Err(error),
+            events: vec![event],
+        })
+    }
+}
+
+impl AuditEvent {
+    /// The destination asked for is not in the record.
+    pub(super) fn rebind(self) -> Self {
+        self.denied(Reason::DestinationNotRecorded)
+    }
+}
+
+struct Job {
+    command: Command,
+    answer: oneshot::Sender<Result<Reply, Error>>,
+}
+
+/// The way to the writer task.
+#[derive(Clone)]
+pub(super) struct Writer(mpsc::Sender<Job>);
+
+impl Writer {
+    pub(super) fn start(inner: Arc<Inner>, tasks: &Tasks) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tasks.spawn("writer", run(inner, receiver, tasks.token()));
+        Self(sender)
+    }
+
+    /// Executes a command. When the caller goes away before its turn nothing is done; after that it is
+    /// done all the same, and a grant is spent.
+    pub(super) async fn run(&self, command: Command) -> Result<Reply, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.0
+            .try_send(Job { command, answer })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => Error::Stopping,
+            })?;
+        answered.await.unwrap_or(Err(Error::Stopping))
+    }
+}
+
+async fn run(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased; // What is stopping takes no new work.
+            () = cancel.cancelled() => return,
+            received = jobs.recv_many(&mut batch, BATCH) => if received == 0 {
+                // Every sender is gone: the vault was dropped, its task set will follow.
+                return cancel.cancelled().await;
+            },
+        }
+        // Whoever has gone away must not have a grant spent in their name.
+        batch.retain(|job| !job.answer.is_closed());
+        inner.execute(batch.drain(..).collect()).await;
+    }
+}
+
+impl Inner {
+    /// Executes a batch and answers everyone in it.
+    async fn execute(&self, jobs: Vec<Job>) {
+        let (commands, answers): (Vec<Command>, Vec<_>) = jobs
+            .into_iter()
+            .map(|job| (job.command, job.answer))
+            .unzip();
+        let replies = match self.commit(&commands).await {
+            Ok(replies) => replies,
+            Err(error) => {
+                tracing::error!(%error, batch = commands.len(), "nothing of a batch was committed");
+                commands.iter().map(|_| Err(whole_batch(&error))).collect()
+            }
+        };
+        for (answer, reply) in answers.into_iter().zip(replies) {
+            if let Err(Ok(Reply::Released(_))) = answer.send(reply) {
+                tracing::warn!("a grant was spent for a caller that has gone");
+            }
+        }
+    }
+
+    async fn commit(&self, commands: &[Command]) -> Result<Vec<Result<Reply, Error>>, Error> {
+        let transaction = self.database.begin_write().await?;
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut events = Vec::with_capacity(commands.len());
+        for command in commands {
+            let savepoint = transaction.savepoint().await?;
+            match self.perform(&*savepoint, command).await {
+                Ok(done) => {
+                    savepoint.release().await?;
+                    events.extend(done.events);
+                    replies.push(done.reply);
+                }
+                Err(error) => {
+                    savepoint.rollback().await?;
+                    replies.push(Err(error));
+                }
+            }
+        }
+        self.write_audit(&*transaction, events).await?;
+        transaction.commit().await?;
+        Ok(replies)
+    }
+
+    async fn perform(
+        &self,
+        connection: &impl ConnectionTrait,
+        command: &Command,
+    ) -> Result<Done, Error> {
+        match command {
+            Command::Grant(caller, request) => self.grant(connection, caller, request).await,
+            Command::Redeem(caller, request) => self.redeem(connection, caller, request).await,
+            Command::Renew(caller, token) => self.renew(connection, caller, token).await,
+            Command::Release(caller, token) => self.release_own(connection, caller, token).await,
+        }
+    }
+}
+
+/// The error of a whole batch, for each of its members.
+fn whole_batch(error: &Error) -> Error {
+    match error {
+        Error::Contention(cause) => Error::Contention(cause.clone()),
+        Error::Unavailable(cause) => Error::Unavailable(cause.clone()),
+        Error::Internal(cause) => Error::Internal(cause.clone()),
+        Error::Unreadable { reason, at } => Error::Unreadable {
+            reason: *reason,
+            at: *at,
+        },
+        Error::Invalid(_)
+        | Error::SecretNotFound
+        | Error::RequestIdReused
+        | Error::NeedsRebind
+        | Error::GrantNotFound
+        | Error::LeaseNotFound
+        | Error::RateExceeded { .. }
+        | Error::Overloaded
+        | Error::Stopping
+        | Error::Sealing => Error::Sealing,
+    }
+}
