@@ -1,0 +1,3 @@
+//! The peers this service calls. Nothing here decides anything.
+
+pub mod vault;
