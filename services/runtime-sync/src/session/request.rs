@@ -1,0 +1,281 @@
+//! How requests of a session look: exact parameter texts, `_meta`, and the headers that repeat arguments.
+//!
+//! Arguments are copied byte for byte, except that line breaks between tokens become spaces, because a line is a
+//! message over stdio. Nothing here sends, and nothing here knows whether a call may be made.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use serde_json::value::RawValue;
+
+use super::live::{Agreement, Live};
+use crate::{
+    domain::{Era, HeaderArgument, ToolDefinition},
+    transport::RawCall,
+};
+
+/// What we call ourselves.
+pub(super) const CLIENT_NAME: &str = "patchbay";
+/// Which release we are.
+pub(super) const CLIENT_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The newest revision spoken here, and the only one without a handshake.
+pub(super) const MODERN_VERSION: &str = "2026-07-28";
+/// The revisions with a handshake.
+pub(super) const LEGACY_VERSIONS: [&str; 4] =
+    ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+/// The trace context that may ride in `_meta`; anything else a caller names is dropped.
+const TRACE_KEYS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+
+/// A request without a name, such as a list or a probe.
+pub(crate) fn plain(live: &Live, method: &'static str, members: &[(&str, &str)]) -> RawCall {
+    raw(
+        &live.agreement.era,
+        &live.agreement.version,
+        method,
+        members,
+    )
+}
+
+/// The question which revisions a server speaks, asked before anything is agreed on.
+pub(super) fn discover() -> RawCall {
+    raw(&Era::Modern, MODERN_VERSION, "server/discover", &[])
+}
+
+fn raw(era: &Era, version: &str, method: &'static str, members: &[(&str, &str)]) -> RawCall {
+    RawCall {
+        method,
+        name: None,
+        params: params(*era, version, members, &[]),
+        era: *era,
+        protocol_version: version.to_owned(),
+        param_headers: Vec::new(),
+    }
+}
+
+/// A tool call.
+pub(super) fn tool_call(
+    live: &Live,
+    tool: &ToolDefinition,
+    arguments: &str,
+    trace: &[(String, String)],
+) -> RawCall {
+    let Agreement { era, version, .. } = &live.agreement;
+    let members = [
+        ("name", json_string(&tool.name)),
+        ("arguments", one_line(arguments).into_owned()),
+    ];
+    let members = members
+        .each_ref()
+        .map(|(key, value)| (*key, value.as_str()));
+    RawCall {
+        method: "tools/call",
+        name: Some(tool.name.clone()),
+        params: params(*era, version, &members, trace),
+        era: *era,
+        protocol_version: version.clone(),
+        param_headers: param_headers(&tool.header_arguments, arguments),
+    }
+}
+
+/// The parameters of a request as JSON text: the members, and `_meta` as the era wants it.
+fn params(era: Era, version: &str, members: &[(&str, &str)], trace: &[(String, String)]) -> Bytes {
+    let mut meta: Vec<(&str, Cow<'_, str>)> = Vec::new();
+    if era == Era::Modern {
+        meta.push((
+            "io.modelcontextprotocol/protocolVersion",
+            json_string(version).into(),
+        ));
+        meta.push(("io.modelcontextprotocol/clientCapabilities", "{}".into()));
+        let info = format!(r#"{{"name":"{CLIENT_NAME}","version":"{CLIENT_VERSION}"}}"#);
+        meta.push(("io.modelcontextprotocol/clientInfo", info.into()));
+    }
+    for (key, value) in trace {
+        if let Some(key) = TRACE_KEYS.iter().find(|known| *known == key) {
+            meta.push((key, json_string(value).into()));
+        }
+    }
+    let mut text =
+        String::with_capacity(384 + members.iter().map(|(_, value)| value.len()).sum::<usize>());
+    text.push('{');
+    for (key, value) in members {
+        push_member(&mut text, key, value);
+    }
+    if !meta.is_empty() {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str("\"_meta\":{");
+        for (key, value) in &meta {
+            push_member(&mut text, key, value);
+        }
+        text.push('}');
+    }
+    text.push('}');
+    Bytes::from(text)
+}
+
+/// Appends `"key":value`, after a comma unless the object was just opened. Keys are ours and need no escape.
+fn push_member(text: &mut String, key: &str, value: &str) {
+    if !text.ends_with('{') {
+        text.push(',');
+    }
+    text.push('"');
+    text.push_str(key);
+    text.push_str("\":");
+    text.push_str(value);
+}
+
+/// A text as a JSON string.
+pub(crate) fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The same JSON on one line. Inside a JSON string there is no bare line break, so only space between tokens changes.
+fn one_line(json: &str) -> Cow<'_, str> {
+    if json.contains(['\n', '\r']) {
+        Cow::Owned(json.replace(['\n', '\r'], " "))
+    } else {
+        Cow::Borrowed(json)
+    }
+}
+
+/// The headers that repeat arguments. An argument that is absent or no primitive has no header.
+fn param_headers(wanted: &[HeaderArgument], arguments: &str) -> Vec<(HeaderName, HeaderValue)> {
+    wanted
+        .iter()
+        .filter_map(|argument| {
+            let value = primitive_at(arguments, &argument.path)?;
+            let name = format!("mcp-param-{}", argument.header.to_ascii_lowercase());
+            Some((
+                HeaderName::try_from(name).ok()?,
+                HeaderValue::from_str(&encoded(&value)).ok()?,
+            ))
+        })
+        .collect()
+}
+
+/// The text of the primitive at a path; numbers keep every digit.
+fn primitive_at(json: &str, path: &[String]) -> Option<String> {
+    let Some((key, rest)) = path.split_first() else {
+        let json = json.trim();
+        return match json.as_bytes().first()? {
+            b'"' => serde_json::from_str(json).ok(),
+            b'{' | b'[' | b'n' => None,
+            _ => Some(json.to_owned()),
+        };
+    };
+    let members: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+    primitive_at(members.get(key)?.get(), rest)
+}
+
+/// A value as a header can carry it: as it is, or in Base64 with the sentinels of the specification.
+fn encoded(value: &str) -> Cow<'_, str> {
+    const SPACE: [char; 2] = [' ', '\t'];
+    let plain = value.chars().all(|c| (' '..='~').contains(&c))
+        && !value.starts_with(SPACE)
+        && !value.ends_with(SPACE)
+        && !(value.starts_with("=?base64?") && value.ends_with("?="));
+    if plain {
+        Cow::Borrowed(value)
+    } else {
+        Cow::Owned(format!("=?base64?{}?=", BASE64_STANDARD.encode(value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HeaderArgument, encoded, one_line, param_headers, params};
+    use crate::domain::Era;
+
+    fn text(era: Era, members: &[(&str, &str)], trace: &[(&str, &str)]) -> String {
+        let trace: Vec<_> = trace
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        String::from_utf8(params(era, "2026-07-28", members, &trace).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn legacy_parameters_hold_what_was_asked_and_nothing_else() {
+        assert_eq!(text(Era::Legacy, &[], &[]), "{}");
+        assert_eq!(
+            text(Era::Legacy, &[("arguments", r#"{"z":1,"a":1.0}"#)], &[]),
+            r#"{"arguments":{"z":1,"a":1.0}}"#
+        );
+    }
+
+    #[test]
+    fn modern_parameters_say_in_each_request_who_asks_and_in_which_revision() {
+        let text = text(
+            Era::Modern,
+            &[],
+            &[("traceparent", "00-a-b-01"), ("evil", "x")],
+        );
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let meta = &value["_meta"];
+        assert_eq!(
+            meta["io.modelcontextprotocol/protocolVersion"],
+            "2026-07-28"
+        );
+        assert_eq!(
+            meta["io.modelcontextprotocol/clientCapabilities"],
+            serde_json::json!({})
+        );
+        assert_eq!(
+            meta["io.modelcontextprotocol/clientInfo"]["name"],
+            "patchbay"
+        );
+        assert_eq!(meta["traceparent"], "00-a-b-01");
+        assert!(meta.get("evil").is_none());
+    }
+
+    #[test]
+    fn arguments_over_several_lines_become_one_line_and_stay_the_same_json() {
+        assert_eq!(one_line("{\n\"a\":\r\n\"x\\ny\"}"), "{ \"a\":  \"x\\ny\"}");
+        assert_eq!(
+            one_line(r#"{"big":12345678901234567890}"#),
+            r#"{"big":12345678901234567890}"#
+        );
+    }
+
+    #[test]
+    fn header_arguments_are_found_by_path_and_keep_their_digits() {
+        let wanted = |path: &[&str], header: &str| HeaderArgument {
+            path: path.iter().map(|step| (*step).to_owned()).collect(),
+            header: header.to_owned(),
+        };
+        let headers = param_headers(
+            &[
+                wanted(&["a", "id"], "Id"),
+                wanted(&["name"], "Name"),
+                wanted(&["missing"], "Missing"),
+                wanted(&["a"], "Object"),
+                wanted(&["nothing"], "Null"),
+            ],
+            r#"{"a":{"id":12345678901234567890},"name":"für","nothing":null}"#,
+        );
+        let seen: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("mcp-param-id", "12345678901234567890"),
+                ("mcp-param-name", "=?base64?ZsO8cg==?="),
+            ]
+        );
+    }
+
+    #[test]
+    fn values_that_a_header_would_change_travel_in_base64() {
+        for plain in ["us-west1", "a b", ""] {
+            assert_eq!(encoded(plain), plain);
+        }
+        for other in [" a", "a\t", "a\nb", "ü", "=?base64?x?="] {
+            assert!(encoded(other).starts_with("=?base64?"), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Resuming a response stream that ended before the reply (legacy era, SEP-1699).
+//!
+//! Invariants: nothing is sent twice: a GET with `Last-Event-ID` asks for the rest of what was asked already; without
+//! an event id there is nothing to ask for; attempts without progress are bounded.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{stream::EventStream, wire::Wire};
+use crate::{
+    domain::Era,
+    transport::error::{WireError, WireErrorKind},
+};
+
+/// How long to wait when the server did not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Resume {
+    era: Era,
+    budget: usize,
+    left: usize,
+}
+
+impl Resume {
+    pub(super) fn new(era: Era, budget: usize) -> Self {
+        Self {
+            era,
+            budget,
+            left: budget,
+        }
+    }
+
+    /// An event came: the server is alive, and the budget is whole again.
+    pub(super) fn progress(&mut self) {
+        self.left = self.budget;
+    }
+
+    /// The rest of a stream that ended.
+    pub(super) async fn again(
+        &mut self,
+        wire: &Wire,
+        ended: EventStream,
+    ) -> Result<EventStream, WireErrorKind> {
+        let Some(last) = ended
+            .events
+            .last_id
+            .clone()
+            .filter(|_| self.era == Era::Legacy)
+        else {
+            return Err(WireErrorKind::Broken);
+        };
+        let retry = ended.events.retry;
+        // The old connection is given back before the wait.
+        drop(ended);
+        while self.left > 0 {
+            self.left -= 1;
+            sleep(retry.unwrap_or(DEFAULT_WAIT)).await;
+            match wire.get(Some(&last)).await {
+                Ok(mut stream) => {
+                    stream.events.last_id = Some(last);
+                    stream.events.retry = retry;
+                    return Ok(stream);
+                }
+                Err(WireError { kind, .. }) if worth_another(&kind) => {}
+                Err(WireError { kind, .. }) => return Err(kind),
+            }
+        }
+        Err(WireErrorKind::Broken)
+    }
+}
+
+/// Whether a failed GET may succeed when it is repeated.
+pub(super) const fn worth_another(kind: &WireErrorKind) -> bool {
+    match kind {
+        WireErrorKind::ConnectFailed
+        | WireErrorKind::DnsFailed
+        | WireErrorKind::TimedOut
+        | WireErrorKind::Broken
+        | WireErrorKind::RateLimited { .. } => true,
+        WireErrorKind::HttpStatus(status) => *status >= 500,
+        WireErrorKind::LinkEnded(_)
+        | WireErrorKind::Busy
+        | WireErrorKind::Cancelled
+        | WireErrorKind::DeadlineExceeded
+        | WireErrorKind::PolicyDenied
+        | WireErrorKind::TlsFailed
+        | WireErrorKind::AuthRequired { .. }
+        | WireErrorKind::Forbidden { .. }
+        | WireErrorKind::SessionLost
+        | WireErrorKind::RedirectRefused
+        | WireErrorKind::ResponseTooLarge
+        | WireErrorKind::InvalidResponse
+        | WireErrorKind::InvalidRequest => false,
+    }
+}
