@@ -104,7 +104,8 @@ impl FromStr for ConnectorName {
     type Err = InvalidName;
 
     fn from_str(name: &str) -> Result<Self, InvalidName> {
-        let (scope, id) = name.split_once("/connectors/").ok_or(InvalidName(
+        // The last one: a user or project may be called `connectors`.
+        let (scope, id) = name.rsplit_once("/connectors/").ok_or(InvalidName(
             "a connector is named '{scope}/connectors/{connector}'",
         ))?;
         Ok(Self {
@@ -194,7 +195,7 @@ impl FromStr for ToolName {
 
     fn from_str(name: &str) -> Result<Self, InvalidName> {
         let (connector, tool) = name
-            .split_once("/tools/")
+            .rsplit_once("/tools/")
             .ok_or(InvalidName("a tool is named '{connector}/tools/{tool}'"))?;
         Self::new(connector.parse()?, decode_segment(tool)?)
     }
@@ -260,6 +261,20 @@ mod tests {
             let name = ToolName::new(connector, tool.clone()).expect("not empty");
             let parsed = name.to_string().parse::<ToolName>().expect("canonical");
             prop_assert_eq!(parsed.tool(), tool.as_str());
+        }
+
+        #[test]
+        fn every_name_that_can_be_made_is_read_back(
+            scope in "(users|projects)/(connectors|tools|secrets|[A-Za-z0-9._~@:-]{1,12})",
+            id in "(connectors|tools|[a-z][a-z0-9]{0,8})",
+            tool in "(connectors|/connectors/|tools|/tools/|\\PC{1,12})",
+        ) {
+            if let Ok(scope) = scope.parse::<ScopeName>() {
+                let connector = ConnectorName::new(scope, id.parse().expect("id"));
+                prop_assert_eq!(connector.to_string().parse(), Ok(connector.clone()));
+                let tool = ToolName::new(connector, tool).expect("not empty");
+                prop_assert_eq!(tool.to_string().parse(), Ok(tool));
+            }
         }
 
         #[test]

@@ -54,7 +54,7 @@ impl FromStr for SecretName {
     type Err = InvalidName;
 
     fn from_str(name: &str) -> Result<Self, InvalidName> {
-        let (scope, id) = name.split_once("/secrets/").ok_or(SHAPE)?;
+        let (scope, id) = name.rsplit_once("/secrets/").ok_or(SHAPE)?;
         let uuid = Uuid::try_parse(id).map_err(|_| SHAPE)?;
         if uuid.hyphenated().to_string() != id {
             return Err(SHAPE);
@@ -99,7 +99,7 @@ impl FromStr for SecretVersionName {
     fn from_str(name: &str) -> Result<Self, InvalidName> {
         const SHAPE: InvalidName =
             InvalidName("a secret version is named '{scope}/secrets/{uuid}/versions/{n}'");
-        let (secret, number) = name.split_once("/versions/").ok_or(SHAPE)?;
+        let (secret, number) = name.rsplit_once("/versions/").ok_or(SHAPE)?;
         let parsed: u64 = number.parse().map_err(|_| SHAPE)?;
         if parsed == 0 || parsed.to_string() != number {
             return Err(SHAPE);
@@ -114,6 +114,15 @@ impl FromStr for SecretVersionName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_may_be_called_like_a_collection() {
+        for scope in ["users/secrets", "projects/versions"] {
+            let scope: ScopeName = scope.parse().expect(scope);
+            let name = SecretName::new(scope, Uuid::nil()).version(7);
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+    }
 
     #[test]
     fn secret_names_have_one_spelling() {
