@@ -58,7 +58,7 @@ async fn up_down_up<M: MigratorTrait>(database: &Database) {
     for name in names::<M>().iter().rev() {
         assert_eq!(
             down::<M>(connection, 1).await.unwrap().migrations,
-            [name.clone()]
+            std::slice::from_ref(name)
         );
         steps.push(schema(database).await);
     }

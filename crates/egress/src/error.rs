@@ -88,12 +88,7 @@ impl From<reqwest::Error> for Error {
                 return if connecting { Self::Tls } else { Self::Broken };
             }
             if let Some(io) = current.downcast_ref::<io::Error>() {
-                // `source` of a custom io::Error skips the very error that it wraps.
-                if io
-                    .get_ref()
-                    .is_some_and(|inner| inner.is::<rustls::Error>())
-                    && connecting
-                {
+                if connecting && wraps_tls(io) {
                     return Self::Tls;
                 }
                 // rustls reports a peer that hangs up during the handshake this way; plain TCP connects never do.
@@ -110,5 +105,27 @@ impl From<reqwest::Error> for Error {
             (false, true) => Self::Timeout,
             (false, false) => Self::Broken,
         }
+    }
+}
+
+/// Whether an I/O error is one of TLS. `source` skips what a custom I/O error wraps, and some wrap each other.
+fn wraps_tls(io: &io::Error) -> bool {
+    let Some(inner) = io.get_ref() else {
+        return false;
+    };
+    inner.is::<rustls::Error>() || inner.downcast_ref().is_some_and(wraps_tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tls_error_is_found_however_often_it_is_wrapped() {
+        let tls = || io::Error::other(rustls::Error::HandshakeNotComplete);
+        assert!(wraps_tls(&tls()));
+        assert!(wraps_tls(&io::Error::other(tls())));
+        assert!(!wraps_tls(&io::Error::other("text")));
+        assert!(!wraps_tls(&io::ErrorKind::ConnectionRefused.into()));
     }
 }

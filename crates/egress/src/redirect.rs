@@ -47,7 +47,8 @@ pub(crate) fn decide(
         status,
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER
     );
-    if !keeps_method && !(safe && changes_method) {
+    let followed = keeps_method || (safe && changes_method);
+    if !followed {
         return Err(Error::RedirectRefused);
     }
     let location = headers

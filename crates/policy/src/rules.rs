@@ -161,9 +161,8 @@ impl Policy {
         if !rules.hosts.allow(url.host_str().unwrap_or_default()) {
             return Err(Refusal::Host);
         }
-        match classify_host(&host) {
-            Some(class) => rules.check_class(class)?,
-            None => {}
+        if let Some(class) = classify_host(&host) {
+            rules.check_class(class)?;
         }
         Ok(destination)
     }

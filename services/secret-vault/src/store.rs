@@ -18,6 +18,9 @@ pub(crate) mod versions;
 use names::ScopeName;
 use sea_orm::DbErr;
 
+/// What a query runs in: a connection, a transaction or a savepoint.
+pub(crate) use sea_orm::ConnectionTrait as Connection;
+
 /// A failed use of the store.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

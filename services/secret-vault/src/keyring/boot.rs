@@ -55,10 +55,7 @@ impl Keyring {
         file: &KeyFile,
         clock: &Clock,
     ) -> Result<Self, OpenError> {
-        if keys::root(database.connection()).await?.is_none() {
-            if keys::any_data(database.connection()).await? {
-                return Err(OpenError::RootKeyGone);
-            }
+        if is_empty(database).await? {
             let provider = first_provider_key(file)?;
             let first = first_keys(&provider, clock.now().into())?;
             // Losing to another process is fine: what it wrote is read below.
@@ -75,6 +72,19 @@ impl Keyring {
         let system = keys::system(database.connection()).await?;
         unlock(&provider, DeploymentId(deployment), &root, &system, clock)
     }
+}
+
+/// Whether nothing was ever stored here. One snapshot, because another process may be storing the first
+/// keys just now.
+async fn is_empty(database: &Database) -> Result<bool, OpenError> {
+    let read = database.begin_read().await.map_err(store::Error::from)?;
+    if keys::root(&*read).await?.is_some() {
+        return Ok(false);
+    }
+    if keys::any_data(&*read).await? {
+        return Err(OpenError::RootKeyGone);
+    }
+    Ok(true)
 }
 
 /// The key on an empty database: a file put there beforehand, else a new one.

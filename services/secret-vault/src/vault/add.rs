@@ -69,7 +69,7 @@ impl Vault {
         let transaction = inner.database.begin_write().await?;
         let now = inner.now();
         match inner.recall(&*transaction, caller, &key, now).await? {
-            Some(Repeat::Written(view)) => return Ok(view),
+            Some(Repeat::Written(view)) => return Ok(*view),
             Some(Repeat::Deleted) => return Err(Error::RequestIdReused),
             None => {}
         }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use names::ScopeName;
-use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{Caller, Error, Inner};
 use crate::domain::{AuditEvent, Decision, Method, Micros, Reason, VersionRef};
+use crate::store::Connection;
 use crate::store::audit::{Link, append, lock_head};
 
 /// A row about `method` in `scope`, allowed, with nothing else filled in.
@@ -96,7 +96,7 @@ impl Inner {
     /// to several of them cannot wait for each other.
     pub(super) async fn write_audit(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         events: Vec<AuditEvent>,
     ) -> Result<(), Error> {
         let mut chains: BTreeMap<ScopeName, Vec<AuditEvent>> = BTreeMap::new();
@@ -150,3 +150,6 @@ impl Inner {
         Ok(transaction.commit().await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

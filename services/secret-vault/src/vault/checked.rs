@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use names::ScopeName;
-use sea_orm::ConnectionTrait;
 use sensitive::Bytes;
 use uuid::Uuid;
 
@@ -13,7 +12,7 @@ use crate::domain::{
     DestinationRecord, Reason, SecretRecord, SecretState, VersionRecord, VersionRef, VersionState,
 };
 use crate::keyring::Place;
-use crate::store::{destinations, keys, secrets, versions};
+use crate::store::{Connection, destinations, keys, secrets, versions};
 
 /// A version whose records are genuine.
 pub(super) struct Checked {
@@ -26,7 +25,7 @@ impl Inner {
     /// The wanted versions, in the order asked for. All must be this connector's.
     pub(super) async fn find_checked(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         scope: &ScopeName,
         connector: Uuid,
         wanted: &[VersionRef],
@@ -107,7 +106,7 @@ impl Inner {
     /// Opens a version. The key is the one its row names, of this scope; it is never searched for.
     pub(super) async fn open_checked(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         checked: &Checked,
     ) -> Result<Bytes, Error> {
         let Checked {

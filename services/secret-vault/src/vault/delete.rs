@@ -2,13 +2,12 @@
 //! nothing; what stays is a tombstone, so that a version number never comes back.
 
 use names::{SecretName, SecretVersionName};
-use sea_orm::ConnectionTrait;
 
 use super::audit::event;
 use super::error::Attempts;
 use super::{Caller, Error, Inner, Vault};
 use crate::domain::{Method, Micros, SecretRecord, SecretState, SecretView, VersionRef};
-use crate::store::{secrets, versions};
+use crate::store::{Connection, secrets, versions};
 
 impl Vault {
     /// Destroys every version of a secret.
@@ -95,7 +94,7 @@ impl Inner {
     /// The live secret of this name, locked. An edited head does not stand in the way of destroying.
     async fn lock_named(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         name: &SecretName,
     ) -> Result<SecretRecord, Error> {
         secrets::lock(connection, name.id())
@@ -108,7 +107,7 @@ impl Inner {
     /// Overwrites every envelope of a locked secret and leaves its tombstone.
     pub(super) async fn shred(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         mut secret: SecretRecord,
         now: Micros,
     ) -> Result<(), Error> {

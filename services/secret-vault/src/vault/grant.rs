@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use names::ScopeName;
-use sea_orm::ConnectionTrait;
 use sensitive::Text;
 use uuid::Uuid;
 
@@ -12,6 +11,7 @@ use super::writer::{Command, Done, Reply};
 use super::{Caller, Error, Inner, Vault};
 use crate::domain::{GrantRecord, Holder, Invalid, Method, Micros, VersionRef};
 use crate::keyring::new_token;
+use crate::store::Connection;
 use crate::store::grants;
 
 /// What one redemption releases at most, so that its answer fits a message of 4 MiB.
@@ -61,7 +61,7 @@ impl Vault {
 impl Inner {
     pub(super) async fn grant(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         caller: &Caller,
         request: &NewGrant,
     ) -> Result<Done, Error> {
@@ -70,8 +70,8 @@ impl Inner {
             connector,
             secrets,
             destination,
-            holder,
-            ttl,
+            holder: _,
+            ttl: _,
         } = request;
         let now = self.now();
         let event = event(caller, Method::CreateGrant, scope, now).connector(*connector);
@@ -101,6 +101,27 @@ impl Inner {
             );
         }
         let token = new_token("pbg_")?;
+        let record = self.grant_record(request, &token, now);
+        grants::insert(connection, &record).await?;
+        let granted = Granted {
+            token,
+            expire_time: record.expire_time,
+        };
+        let events = vec![event.grant(record.id)];
+        Ok(Done {
+            reply: Ok(Reply::Granted(granted)),
+            events,
+        })
+    }
+    fn grant_record(&self, request: &NewGrant, token: &Text, now: Micros) -> GrantRecord {
+        let NewGrant {
+            scope,
+            connector,
+            secrets,
+            destination,
+            holder,
+            ttl,
+        } = request;
         let mut record = GrantRecord {
             id: self.new_id(),
             token_mac: self.keyring.macs().grant_token(token.expose()),
@@ -114,15 +135,6 @@ impl Inner {
             mac: Vec::new(),
         };
         record.mac = self.keyring.macs().grant(&record);
-        grants::insert(connection, &record).await?;
-        let granted = Granted {
-            token,
-            expire_time: record.expire_time,
-        };
-        let events = vec![event.grant(record.id)];
-        Ok(Done {
-            reply: Ok(Reply::Granted(granted)),
-            events,
-        })
+        record
     }
 }

@@ -2,13 +2,13 @@
 //! come from the principal that redeemed.
 
 use names::ScopeName;
-use sea_orm::ConnectionTrait;
 use sensitive::Text;
 
 use super::audit::event;
 use super::writer::{Command, Done, Reply};
 use super::{Caller, Error, Inner, Vault};
 use crate::domain::{LeaseRecord, LeaseState, Method, Micros, Reason};
+use crate::store::Connection;
 use crate::store::leases;
 
 impl Vault {
@@ -40,7 +40,7 @@ impl Vault {
 impl Inner {
     pub(super) async fn renew(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         caller: &Caller,
         token: &Text,
     ) -> Result<Done, Error> {
@@ -71,7 +71,7 @@ impl Inner {
 
     pub(super) async fn release_own(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         caller: &Caller,
         token: &Text,
     ) -> Result<Done, Error> {
@@ -97,7 +97,7 @@ impl Inner {
     /// Writes that a locked lease has ended.
     pub(super) async fn end_lease(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         mut lease: LeaseRecord,
         state: LeaseState,
     ) -> Result<(), Error> {
@@ -109,7 +109,7 @@ impl Inner {
     /// The lease with this token, locked, if it is genuine and the caller's.
     async fn own_lease(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         caller: &Caller,
         token: &Text,
     ) -> Result<Result<LeaseRecord, Reason>, Error> {

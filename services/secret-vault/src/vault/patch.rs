@@ -9,8 +9,10 @@ use super::error::Attempts;
 use super::write::{Repeat, RequestKey, Target};
 use super::{Caller, Error, Inner, Vault};
 use crate::domain::{
-    Blob, BlobPatch, Destinations, Field, Method, Reason, SecretRecord, SecretView, VersionRef,
+    Blob, BlobPatch, Destinations, Field, Method, Micros, Reason, SecretRecord, SecretView,
+    VersionRef,
 };
+use crate::store::Connection;
 
 /// A checked request.
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl Inner {
         let transaction = self.database.begin_write().await?;
         let now = self.now();
         match self.recall(&*transaction, caller, &key, now).await? {
-            Some(Repeat::Written(view)) => return Ok(Some(view)),
+            Some(Repeat::Written(view)) => return Ok(Some(*view)),
             Some(Repeat::Deleted) => return Ok(None),
             None => {}
         }
@@ -98,46 +100,64 @@ impl Inner {
             destinations,
         };
         let existing = self.lock_target(&*transaction, &target).await?;
-        let blob = match &existing {
-            Some(secret) => self.read_blob(&*transaction, attempt, secret).await?,
-            None => Blob::default(),
-        };
+        let blob = self
+            .read_blob(&*transaction, attempt, existing.as_ref())
+            .await?;
         let blob = patch.applied_to(blob);
+        let before = existing.clone();
+        let view = self
+            .put_blob(&*transaction, &target, existing, &blob, now)
+            .await?;
         let event = event(caller, Method::PatchSecretBlob, scope, now)
             .connector(connector)
             .request(request_id);
-        let (view, event) = match existing {
-            Some(secret) if blob.is_empty() => {
-                let version = secret.current_version;
-                self.shred(&*transaction, secret.clone(), now).await?;
+        let event = match (&view, before) {
+            (Some(view), _) => {
+                let (secret, version) = (&view.secret, view.version.version);
+                self.remember(&*transaction, caller, key, secret, version, now)
+                    .await?;
+                event.at(VersionRef {
+                    secret: secret.id,
+                    version,
+                })
+            }
+            (None, Some(secret)) => {
                 self.remember(&*transaction, caller, key, &secret, 0, now)
                     .await?;
-                (
-                    None,
-                    event.at(VersionRef {
-                        secret: secret.id,
-                        version,
-                    }),
-                )
+                event.at(VersionRef {
+                    secret: secret.id,
+                    version: secret.current_version,
+                })
             }
-            None if blob.is_empty() => (None, event),
-            existing => {
-                let value = blob.encode()?;
-                let view = self
-                    .write_version(&*transaction, &target, existing, &value, now)
-                    .await?;
-                let at = VersionRef {
-                    secret: view.secret.id,
-                    version: view.version.version,
-                };
-                self.remember(&*transaction, caller, key, &view.secret, at.version, now)
-                    .await?;
-                (Some(view), event.at(at))
-            }
+            (None, None) => event,
         };
         self.write_audit(&*transaction, vec![event]).await?;
         transaction.commit().await?;
         Ok(view)
+    }
+
+    /// Stores the changed blob; an empty one shreds the secret.
+    async fn put_blob(
+        &self,
+        connection: &impl Connection,
+        target: &Target<'_>,
+        existing: Option<SecretRecord>,
+        blob: &Blob,
+        now: Micros,
+    ) -> Result<Option<SecretView>, Error> {
+        match existing {
+            Some(secret) if blob.is_empty() => {
+                self.shred(connection, secret, now).await?;
+                Ok(None)
+            }
+            None if blob.is_empty() => Ok(None),
+            existing => {
+                let value = blob.encode()?;
+                self.write_version(connection, target, existing, &value, now)
+                    .await
+                    .map(Some)
+            }
+        }
     }
 
     fn patch_key(&self, attempt: &Attempt<'_>) -> RequestKey {
@@ -159,10 +179,13 @@ impl Inner {
     /// otherwise follow to a place nobody entered it for.
     async fn read_blob(
         &self,
-        connection: &impl sea_orm::ConnectionTrait,
+        connection: &impl Connection,
         attempt: &Attempt<'_>,
-        secret: &SecretRecord,
+        existing: Option<&SecretRecord>,
     ) -> Result<Blob, Error> {
+        let Some(secret) = existing else {
+            return Ok(Blob::default());
+        };
         let at = VersionRef {
             secret: secret.id,
             version: secret.current_version,

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use names::{ScopeName, SecretName};
-use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{Error, Inner, Vault};
 use crate::domain::{SecretState, SecretView, VersionRef};
-use crate::store::{destinations, secrets, versions};
+use crate::store::{Connection, destinations, secrets, versions};
 
 /// Which secrets to list.
 #[derive(Debug)]
@@ -97,7 +96,7 @@ impl Inner {
     /// A secret with one version, the current one if none is named; tombstones too.
     pub(super) async fn view(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         id: Uuid,
         version: Option<u64>,
     ) -> Result<Option<SecretView>, Error> {

@@ -5,7 +5,6 @@
 //! the writer hand the values over. Every refusal that concerns the grant looks the same to the caller.
 
 use names::{ScopeName, SecretVersionName};
-use sea_orm::ConnectionTrait;
 use sensitive::{Bytes, Text};
 
 use super::audit::event;
@@ -17,7 +16,7 @@ use crate::domain::{
     VersionRef,
 };
 use crate::keyring::new_token;
-use crate::store::{grants, leases};
+use crate::store::{Connection, grants, leases};
 
 /// A checked request.
 #[derive(Debug)]
@@ -65,7 +64,7 @@ impl Vault {
 impl Inner {
     pub(super) async fn redeem(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         caller: &Caller,
         request: &Redemption,
     ) -> Result<Done, Error> {
@@ -105,7 +104,7 @@ impl Inner {
     /// Opens everything the grant names, or nothing.
     async fn open_all(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         grant: &GrantRecord,
     ) -> Result<Vec<ReleasedSecret>, Error> {
         let checked = self
@@ -138,7 +137,7 @@ impl Inner {
 
     async fn release(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         grant: &GrantRecord,
         secrets: Vec<ReleasedSecret>,
         event: AuditEvent,

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use names::ScopeName;
-use sea_orm::ConnectionTrait;
 use sensitive::Bytes;
 use uuid::Uuid;
 
@@ -17,7 +16,7 @@ use crate::domain::{
 };
 use crate::keyring::{DataKey, Place};
 use crate::store::requests::{self, Remembered};
-use crate::store::{destinations, keys, secrets, versions};
+use crate::store::{Connection, destinations, keys, secrets, versions};
 
 /// How long a request id is remembered.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,7 +32,7 @@ pub(super) struct Target<'a> {
 /// What a repeated request is answered with.
 pub(super) enum Repeat {
     /// The version that was written.
-    Written(SecretView),
+    Written(Box<SecretView>),
     /// The secret was deleted by it.
     Deleted,
 }
@@ -48,7 +47,7 @@ impl Inner {
     /// Stores `value` as the next version. `existing` is the live secret of the place, locked and checked.
     pub(super) async fn write_version(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         target: &Target<'_>,
         existing: Option<SecretRecord>,
         value: &Bytes,
@@ -105,7 +104,7 @@ impl Inner {
 
     async fn store_version(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         secret: &SecretRecord,
         existing: Option<SecretRecord>,
         version: &VersionRecord,
@@ -130,7 +129,7 @@ impl Inner {
     /// The live secret of the place, locked, its head checked.
     pub(super) async fn lock_target(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         target: &Target<'_>,
     ) -> Result<Option<SecretRecord>, Error> {
         let existing =
@@ -144,7 +143,7 @@ impl Inner {
     /// Finds or makes the record of where the value may go: whoever enters a value enters this.
     async fn record_destination(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         target: &Target<'_>,
         now: Micros,
     ) -> Result<DestinationRecord, Error> {
@@ -184,7 +183,7 @@ impl Inner {
     /// The scope's active data key, made now if there is none.
     async fn writing_key(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         scope: &ScopeName,
         now: Micros,
     ) -> Result<DataKey, Error> {
@@ -203,7 +202,7 @@ impl Inner {
     /// What the same request was answered with before, if it was.
     pub(super) async fn recall(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         caller: &Caller,
         key: &RequestKey,
         now: Micros,
@@ -223,13 +222,15 @@ impl Inner {
         let view = self
             .view(connection, remembered.secret, Some(remembered.version))
             .await?;
-        Ok(Some(Repeat::Written(view.ok_or(Error::SecretNotFound)?)))
+        Ok(Some(Repeat::Written(Box::new(
+            view.ok_or(Error::SecretNotFound)?,
+        ))))
     }
 
     /// Remembers what a request was answered with; version 0 stands for a deletion.
     pub(super) async fn remember(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         caller: &Caller,
         key: RequestKey,
         secret: &SecretRecord,

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use lifecycle::{CancellationToken, Tasks};
-use sea_orm::ConnectionTrait;
 use sensitive::Text;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Caller, Error, Granted, Inner, NewGrant, Redemption, Released};
 use crate::domain::{AuditEvent, Micros, Reason};
+use crate::store::Connection;
 
 /// Executed in one transaction.
 const BATCH: usize = 64;
@@ -109,7 +109,7 @@ impl Writer {
 }
 
 async fn run(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::new();
     loop {
         tokio::select! {
             biased; // What is stopping takes no new work.
@@ -121,7 +121,7 @@ async fn run(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>, cancel: Cancellat
         }
         // Whoever has gone away must not have a grant spent in their name.
         batch.retain(|job| !job.answer.is_closed());
-        inner.execute(batch.drain(..).collect()).await;
+        inner.execute(std::mem::take(&mut batch)).await;
     }
 }
 
@@ -171,7 +171,7 @@ impl Inner {
 
     async fn perform(
         &self,
-        connection: &impl ConnectionTrait,
+        connection: &impl Connection,
         command: &Command,
     ) -> Result<Done, Error> {
         match command {
