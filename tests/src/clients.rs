@@ -14,7 +14,7 @@ use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 
 /// A channel that sends a token with every call.
-pub type Authenticated = InterceptedService<Channel, Bearer>;
+pub(crate) type Authenticated = InterceptedService<Channel, Bearer>;
 
 /// Adds the `authorization` header.
 #[derive(Clone)]

@@ -3,6 +3,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -50,9 +52,12 @@ impl HttpServer {
 
     /// Stops listening and cuts every connection at once.
     pub fn disconnect(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        // On a thread, because waiting is forbidden inside a runtime; and waiting, because the port has to be free.
+        let ends = thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5)));
+        ends.join().unwrap();
     }
 
     /// Listens on the same port again; sessions from before are unknown.
@@ -68,11 +73,22 @@ impl Drop for HttpServer {
     }
 }
 
+/// Somebody's outgoing connection may have been given the port meanwhile; it is short-lived, like all here.
+fn bind(address: SocketAddr) -> std::net::TcpListener {
+    for _ in 0..200 {
+        // std sets SO_REUSEADDR, so that connections of the first life do not matter.
+        match std::net::TcpListener::bind(address) {
+            Ok(listener) => return listener,
+            Err(_) => thread::park_timeout(Duration::from_millis(25)),
+        }
+    }
+    panic!("{address} is in use and stays so")
+}
+
 fn serve(address: SocketAddr, script: &Script) -> (SocketAddr, Runtime) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build().unwrap();
-    // std sets SO_REUSEADDR, so that a port can be taken again.
-    let listener = std::net::TcpListener::bind(address).unwrap();
+    let listener = bind(address);
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let script = script.clone();

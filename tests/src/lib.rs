@@ -29,7 +29,7 @@ pub use contract::{keeps_contract, published_reasons};
 pub use eventually::{LONG, eventually};
 pub use http_server::HttpServer;
 pub use note::note;
-pub use processes::{Process, marked, pids_below};
+pub use processes::{Process, marked, pids_below, resident, written};
 pub use programs::{own, target};
 pub use raw_server::RawServer;
 pub use real_servers::RealServer;

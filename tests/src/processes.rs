@@ -41,6 +41,33 @@ pub fn pids_below(pid: i32) -> Vec<i32> {
     found.split_off(1)
 }
 
+/// A process's resident memory in kB.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn resident(pid: i32) -> usize {
+    number(pid, "status", "VmRSS:")
+}
+
+/// How many bytes a process has written so far, into whatever.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn written(pid: i32) -> usize {
+    number(pid, "io", "wchar:")
+}
+
+fn number(pid: i32, file: &str, key: &str) -> usize {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 fn all() -> BTreeMap<i32, Process> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// A server whose tools are decided by the test. Known names do something: `echo` returns its arguments, `fail`
-/// reports an error of its own, `hang` never answers, `prove` returns the SHA-256 of the environment variable or
+/// reports an error of its own, `break` answers with a protocol error, `hang` never answers, `prove` returns the SHA-256 of the environment variable or
 /// header that its argument names, `pid` the process id. All others answer `done`.
 #[derive(Clone, Default)]
 pub struct Script {
@@ -141,6 +141,7 @@ impl ServerHandler for Script {
                 self.seen.0.lock().unwrap().cancelled += 1;
                 "cancelled".to_owned()
             }
+            "break" => return Err(ErrorData::internal_error("as scripted", None)),
             "fail" => {
                 let content = vec![ContentBlock::text("as scripted")];
                 return Ok(CallToolResponse::Complete(CallToolResult::error(content)));

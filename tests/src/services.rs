@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use database::Engine;
 use database::testing::TestDatabase;
+use runtime_sync::config::PolicyChoice;
 
 use crate::clients::Addresses;
 use crate::programs;
@@ -23,7 +24,12 @@ pub(crate) struct Services {
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Services {
-    pub(crate) async fn start(engine: Engine, folder: &Path, tokens_file: &Path) -> Self {
+    pub(crate) async fn start(
+        engine: Engine,
+        policy: PolicyChoice,
+        folder: &Path,
+        tokens_file: &Path,
+    ) -> Self {
         let databases = [
             TestDatabase::new(engine).await,
             TestDatabase::new(engine).await,
@@ -42,7 +48,7 @@ impl Services {
         config.migrate = true;
         config.vault_address = url(vault.address());
         config.token_file = token_file("connector-registry");
-        config.policy = policy::Policy::local();
+        config.policy = policy.policy();
         let registry = connector_registry::App::start(config).await.unwrap();
 
         let config = runtime_sync::Config {
@@ -52,9 +58,10 @@ impl Services {
             tokens_file: tokens_file.to_owned(),
             token_file: token_file("runtime-sync"),
             instance_name: "the-tests-runtime".to_owned(),
-            policy: runtime_sync::config::PolicyChoice::Local,
+            policy,
             guard: Some(guard()),
             tuning: impatient(),
+            ..runtime_sync::Config::default()
         };
         let runtime = runtime_sync::App::start(config).await.unwrap();
         let addresses = Addresses {

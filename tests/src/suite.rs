@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use identity::{Principal, TokenSpec};
 use names::access::{Role, Verb};
+use runtime_sync::config::PolicyChoice;
 use tempfile::TempDir;
 use tonic::Status;
 
@@ -30,11 +31,23 @@ impl Suite {
     /// # Panics
     /// When a service does not start.
     pub async fn start_on(engine: Engine) -> Self {
+        Self::start_with(engine, PolicyChoice::Local).await
+    }
+
+    /// Starts with the policy of an installation that serves many: no programs, no private addresses.
+    ///
+    /// # Panics
+    /// When a service does not start.
+    pub async fn start_strict() -> Self {
+        Self::start_with(Engine::Sqlite, PolicyChoice::Default).await
+    }
+
+    async fn start_with(engine: Engine, policy: PolicyChoice) -> Self {
         // Another test of this process may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
         let folder = TempDir::with_prefix("patchbay-suite-").unwrap();
         let tokens_file = identity::issue_tokens(folder.path(), &tokens()).unwrap();
-        let services = Services::start(engine, folder.path(), &tokens_file).await;
+        let services = Services::start(engine, policy, folder.path(), &tokens_file).await;
         let addresses = services.addresses();
         Self {
             services,

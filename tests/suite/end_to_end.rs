@@ -115,9 +115,17 @@ async fn a_server_that_goes_away_is_unreachable_and_is_found_again() {
     caller.wait_for(&connector, State::Ready).await;
 
     server.disconnect();
-    let lost = caller.wait_for(&connector, State::Unreachable).await;
-    let status = lost.status.unwrap_or_default();
-    assert_eq!(status.reason, "CONNECTION_FAILED");
+    // First the probes fail; then it is connected anew, which says what is wrong.
+    caller
+        .wait_until(
+            &connector,
+            "UNREACHABLE for CONNECTION_FAILED",
+            |connector| {
+                let status = connector.status.clone().unwrap_or_default();
+                status.state() == State::Unreachable && status.reason == "CONNECTION_FAILED"
+            },
+        )
+        .await;
     let refused = caller.call(&connector, "echo", "{}").await.unwrap_err();
     assert_eq!(
         (refused.code(), reason_of(&refused).as_str()),

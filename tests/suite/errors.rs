@@ -337,3 +337,83 @@ async fn a_deadline_is_exceeded_and_never_cancelled() {
         keeps_contract(&status);
     }
 }
+
+#[tokio::test]
+async fn what_a_strict_installation_does_not_allow_is_said_when_it_is_saved() {
+    let suite = Suite::start_strict().await;
+    let ada = suite.ada();
+    let program = integration_tests::StdioServer::with_tools(&["echo"]);
+    for what in [
+        Connection::from(&program),
+        Connection::http("http://127.0.0.1:9/mcp"),
+        Connection::http("https://127.0.0.1:9/mcp"),
+        Connection::http("https://10.0.0.1/mcp"),
+        Connection::http("https://[::1]/mcp"),
+        Connection::http("https://169.254.169.254/latest"),
+        Connection::http("http://example.com/mcp"),
+    ] {
+        is(ada.create("users/ada", what).await, "POLICY_DENIED");
+    }
+    ada.connect(Connection::http("https://mcp.example.com/mcp"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_call_whose_outcome_nobody_knows_says_so() {
+    let suite = Suite::start().await;
+    let mut server = HttpServer::start(["hang", "break"]);
+    let ada = suite.ada();
+    let connector = ada.connect(&server).await;
+    ada.wait_for(&connector, State::Ready).await;
+    is(ada.call(&connector, "break", "{}").await, "UPSTREAM_ERROR");
+
+    let seen = server.seen();
+    let cut = async {
+        integration_tests::eventually("the call to arrive", integration_tests::LONG, async || {
+            if seen.calls().len() < 2 {
+                Err("not yet".into())
+            } else {
+                Ok(())
+            }
+        })
+        .await;
+        server.disconnect();
+    };
+    let (answer, ()) = tokio::join!(ada.call(&connector, "hang", "{}"), cut);
+    let status = is(answer, "OUTCOME_UNKNOWN");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(
+        info.metadata.get("outcome").map(String::as_str),
+        Some("SENT_UNKNOWN"),
+        "{info:?}"
+    );
+    assert!(info.metadata.contains_key("invocation_id"), "{info:?}");
+}
+
+#[tokio::test]
+async fn a_runtime_that_was_taken_over_is_told_to_stop() {
+    let suite = Suite::start().await;
+    let connector = suite
+        .ada()
+        .connect(Connection::http("http://127.0.0.1:9/mcp"))
+        .await;
+    suite.ada().wait_for(&connector, State::Unreachable).await;
+    // The same name takes over at once; the epoch of the one before is then too low.
+    let mut client = suite.clients("runtime-sync").connectors;
+    let report = |lease_epoch| {
+        let instance = RuntimeInstance {
+            instance_id: uuid::Uuid::now_v7().to_string(),
+            instance_name: "the-tests-runtime".into(),
+            lease_epoch,
+        };
+        ReportStatusRequest {
+            instance: Some(instance),
+            connectors: Vec::new(),
+        }
+    };
+    let taken = client.report_status(report(0)).await.unwrap().into_inner();
+    is(
+        client.report_status(report(taken.lease_epoch - 1)).await,
+        "LEASE_LOST",
+    );
+}

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod binaries;
+mod bounds;
 mod conformance;
 mod crash;
 mod drain;

@@ -1,24 +1,13 @@
 //! Five hundred connectors to one server: all READY, and what each costs.
 
-use std::fs;
 use std::time::Instant;
 
 use contracts::runtime::v1::ListSessionsRequest;
 use futures_util::StreamExt as _;
-use integration_tests::{Clients, Connection, HttpServer, LONG, Up, eventually, note};
+use integration_tests::{Clients, Connection, HttpServer, LONG, Up, eventually, note, resident};
 
 const USERS: usize = 50;
 const EACH: usize = 10;
-
-/// Resident memory in kB.
-fn resident(pid: i32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
-}
 
 async fn ready(operator: &Clients) -> usize {
     let mut found = 0;
@@ -92,6 +81,6 @@ async fn five_hundred_connectors_are_all_ready() {
         USERS * EACH,
         begun.elapsed()
     ));
-    assert!(each < 400, "{each} kB for each session");
+    assert!(each < 200, "{each} kB for each session");
     up.terminate().await;
 }

@@ -1,7 +1,5 @@
 //! Servers that nobody here wrote: connected, synchronised, called, health-checked, killed and found again.
 
-use std::path::Path;
-
 use contracts::runtime::v1::Era;
 use integration_tests::{
     Clients, Connected, Connection, LONG, RealServer, State, Suite, eventually, marked,
@@ -79,9 +77,9 @@ async fn is_found_again(
 async fn server_everything_over_stdio() {
     let suite = Suite::start().await;
     let caller = suite.caller();
-    let mark = "--mark=everything-over-stdio";
+    let mark = new_mark();
     let mut server = RealServer::everything().transport();
-    server.arguments.push(mark.into());
+    server.arguments.push(mark.clone());
     let connector = caller.connect(Connection::stdio(server)).await;
     let expected = Expected {
         tools: 10,
@@ -93,9 +91,9 @@ async fn server_everything_over_stdio() {
         era: Era::Legacy,
     };
     works(&caller, &connector, &expected).await;
-    is_found_again(&caller, &connector, mark, &expected).await;
+    is_found_again(&caller, &connector, &mark, &expected).await;
     caller.delete(&connector).await;
-    nothing_marked(mark).await;
+    nothing_marked(&mark).await;
 }
 
 #[tokio::test]
@@ -162,9 +160,9 @@ async fn server_memory() {
     let folder = tempfile::tempdir().unwrap();
     let suite = Suite::start().await;
     let caller = suite.caller();
-    let mark = "--mark=memory";
+    let mark = new_mark();
     let mut server = RealServer::memory(&folder.path().join("graph.jsonl")).transport();
-    server.arguments.push(mark.into());
+    server.arguments.push(mark.clone());
     let connector = caller.connect(Connection::stdio(server)).await;
     caller.wait_for(&connector, State::Ready).await;
     let ada =
@@ -180,7 +178,7 @@ async fn server_memory() {
         era: Era::Legacy,
     };
     works(&caller, &connector, &expected).await;
-    is_found_again(&caller, &connector, mark, &expected).await;
+    is_found_again(&caller, &connector, &mark, &expected).await;
     assert!(folder.path().join("graph.jsonl").exists());
 }
 
@@ -188,8 +186,13 @@ async fn server_memory() {
 async fn mcp_server_time_in_the_stateless_era() {
     let suite = Suite::start().await;
     let caller = suite.caller();
-    let server = RealServer::time().transport();
-    let mark = Path::new(&server.command).display().to_string();
+    // It takes no argument that could mark it, so its path has to.
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().display().to_string();
+    let mut server = RealServer::time().transport();
+    let link = folder.path().join("mcp-server-time");
+    std::os::unix::fs::symlink(&server.command, &link).unwrap();
+    server.command = link.display().to_string();
     let connector = caller.connect(Connection::stdio(server)).await;
     let expected = Expected {
         tools: 2,
@@ -198,6 +201,11 @@ async fn mcp_server_time_in_the_stateless_era() {
     };
     works(&caller, &connector, &expected).await;
     is_found_again(&caller, &connector, &mark, &expected).await;
+}
+
+/// An argument that only this run's process has; these servers ignore what they do not know.
+fn new_mark() -> String {
+    format!("--mark={}", uuid::Uuid::new_v4())
 }
 
 async fn nothing_marked(mark: &str) {

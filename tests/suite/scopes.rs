@@ -1,5 +1,7 @@
 //! Scopes are walls: another scope's connector cannot be told from one that does not exist.
 
+use std::slice;
+
 use contracts::registry::v1::{ListConnectorsRequest, ListToolsRequest, WatchConnectorsRequest};
 use contracts::runtime::v1::ListSessionsRequest;
 use integration_tests::{Clients, Connected, Connection, HttpServer, State, Suite, reason_of};
@@ -151,8 +153,14 @@ async fn lists_show_only_what_is_in_the_scope() {
         names.sort();
         names
     };
-    assert_eq!(list(&suite.ada(), "users/ada").await, [hers.name.clone()]);
-    assert_eq!(list(&suite.bob(), "users/bob").await, [his.name.clone()]);
+    assert_eq!(
+        list(&suite.ada(), "users/ada").await,
+        slice::from_ref(&hers.name)
+    );
+    assert_eq!(
+        list(&suite.bob(), "users/bob").await,
+        slice::from_ref(&his.name)
+    );
     assert_eq!(
         list(&suite.operator(), "users/-").await,
         [hers.name, his.name]

@@ -3,8 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use contracts::registry::v1::ListConnectorsRequest;
-use integration_tests::{Connection, HttpServer, State, StdioServer, Up, sha256_hex};
+use contracts::registry::v1::connector::Transport;
+use contracts::registry::v1::{
+    Connector, ListConnectorsRequest, SecretPlace, SecretValue, SetConnectorSecretsRequest,
+    StreamableHttpTransport, UpdateConnectorRequest,
+};
+use integration_tests::{
+    Clients, Connected, Connection, HttpServer, State, StdioServer, Suite, Up, sha256_hex,
+};
 
 const CANARY: &str = "canary-4b1d0f7e55c2-in-the-mine";
 
@@ -117,4 +123,88 @@ fn the_scan_finds_a_canary_however_it_is_written() {
         fs::write(folder.path().join(format!("{at}.log")), text).unwrap();
     }
     assert_eq!(files_with_canary(folder.path()).len(), 2);
+}
+
+#[tokio::test]
+async fn a_connector_that_is_turned_to_another_server_does_not_take_its_secret_along() {
+    let suite = Suite::start().await;
+    let ada = suite.ada();
+    let (honest, other) = (HttpServer::start(["prove"]), HttpServer::start(["prove"]));
+    let connector = ada
+        .connect(Connection::from(&honest).secret("x-api-key", CANARY))
+        .await;
+    ada.wait_for(&connector, State::Ready).await;
+
+    turn_to(&ada, &connector, &other.url()).await;
+    let stuck = ada.wait_for(&connector, State::Misconfigured).await;
+    assert_eq!(
+        stuck.status.map(|status| status.reason).as_deref(),
+        Some("SECRET_NEEDS_REBIND")
+    );
+    assert!(
+        stuck.secrets.iter().all(|secret| secret.needs_rebind),
+        "{:?}",
+        stuck.secrets
+    );
+    assert!(other.seen().calls().is_empty());
+
+    // Entering the value again confirms the new destination.
+    enter_again(&ada, &connector, "for-the-other").await;
+    ada.wait_for(&connector, State::Ready).await;
+    let answer = ada
+        .call(&connector, "prove", "{\"name\":\"x-api-key\"}")
+        .await
+        .unwrap();
+    assert!(
+        answer.result_json.contains(&sha256_hex(b"for-the-other")),
+        "{}",
+        answer.result_json
+    );
+    assert!(honest.seen().calls().is_empty() && other.seen().calls().len() == 1);
+}
+
+async fn turn_to(clients: &Clients, connector: &Connected, url: &str) {
+    let found = clients.get(connector).await.unwrap();
+    let Some(Transport::StreamableHttp(http)) = found.transport else {
+        panic!("another transport")
+    };
+    let moved = StreamableHttpTransport {
+        url: url.to_owned(),
+        ..http
+    };
+    let request = UpdateConnectorRequest {
+        connector: Some(Connector {
+            name: connector.name.clone(),
+            transport: Some(Transport::StreamableHttp(moved)),
+            ..Connector::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["streamable_http".into()],
+        }),
+    };
+    clients
+        .connectors
+        .clone()
+        .update_connector(request)
+        .await
+        .unwrap();
+}
+
+async fn enter_again(clients: &Clients, connector: &Connected, value: &str) {
+    let value = SecretValue {
+        place: SecretPlace::Header.into(),
+        name: "x-api-key".into(),
+        value: value.to_owned(),
+    };
+    let request = SetConnectorSecretsRequest {
+        name: connector.name.clone(),
+        values: vec![value],
+        ..SetConnectorSecretsRequest::default()
+    };
+    clients
+        .connectors
+        .clone()
+        .set_connector_secrets(request)
+        .await
+        .unwrap();
 }

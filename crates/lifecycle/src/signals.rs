@@ -42,3 +42,25 @@ pub fn signals() -> io::Result<impl Future<Output = Signal> + Send + 'static> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(signal: &str) {
+        let process = std::process::id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", signal, &process])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_comes_before_anybody_waits_is_heard_and_the_process_lives() {
+        for (name, expected) in [("TERM", Signal::Terminate), ("INT", Signal::Interrupt)] {
+            let signals = signals().expect("handlers");
+            send(name);
+            assert_eq!(signals.await, expected);
+        }
+    }
+}

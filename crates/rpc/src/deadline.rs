@@ -135,7 +135,24 @@ pub(crate) fn format_timeout(timeout: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_value_is_read_or_refused_and_what_is_read_is_written_back(
+            value in proptest::collection::vec(any::<u8>(), 0..12),
+            micros in 0..99_999_999_999_999_u64,
+        ) {
+            if let Ok(timeout) = parse_timeout(&value) {
+                prop_assert!(timeout <= Duration::from_secs(99_999_999 * 3_600));
+            }
+            let timeout = Duration::from_micros(micros);
+            let read = parse_timeout(format_timeout(timeout).as_bytes()).expect("our own");
+            prop_assert!(read <= timeout && timeout - read < Duration::from_secs(1));
+        }
+    }
 
     #[test]
     fn every_unit_of_the_protocol_is_read() {

@@ -70,7 +70,8 @@ impl Pager {
     /// The token that continues after `position`.
     ///
     /// `bound_to` is everything that has to stay the same from page to page: the method, the
-    /// parent, the filter, the order. The page size may change.
+    /// parent, the filter, the order. The page size may change. Positions are short: a name, a
+    /// revision; a token of more than 2 KiB is not taken back.
     #[must_use]
     pub fn token(&self, bound_to: &[&str], position: &[u8]) -> String {
         let mut token = Vec::with_capacity(1 + position.len() + MAC_BYTES);
@@ -130,8 +131,27 @@ impl Pager {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::error::ErrorView;
+
+    proptest! {
+        #[test]
+        fn any_position_comes_back_and_any_other_text_is_refused(
+            position in proptest::collection::vec(any::<u8>(), 0..200),
+            filter in "\\PC{0,30}",
+            garbage in "\\PC{1,60}",
+        ) {
+            let pager = Pager::with_key(&[1; 32]);
+            let bound_to = ["List", filter.as_str()];
+            let token = pager.token(&bound_to, &position);
+            let back = pager.position(&bound_to, &token).ok().flatten();
+            prop_assert_eq!(back, Some(position));
+            prop_assert!(pager.position(&bound_to, &garbage).is_err());
+            prop_assert!(pager.position(&["List", filter.as_str(), ""], &token).is_err());
+        }
+    }
 
     const LIST: &[&str] = &["ListConnectors", "users/ada", "state = READY"];
 

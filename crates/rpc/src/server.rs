@@ -91,14 +91,14 @@ impl Server {
     /// When a descriptor set cannot be decoded.
     pub fn start(mut self, listener: Listener) -> Result<Running, StartError> {
         let address = listener.address();
-        let health = Health::new(self.names);
+        let health = Health::new(&self.names);
         self.routes.add_service(health.service());
         let mut gate = self.gate;
         for path in health::PATHS {
             gate = gate.public(*path);
         }
         if self.options.reflection.is_on(address) {
-            reflection::add(&mut self.routes, &self.descriptors)?;
+            reflection::add(&mut self.routes, &self.descriptors, &self.names)?;
             for path in reflection::PATHS {
                 gate = gate.public(*path);
             }

@@ -28,7 +28,9 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
 
 /// Where buf lies once [`install`] has run.
 pub(crate) fn buf(workspace: &Workspace) -> PathBuf {
-    workspace.tools().join("npm/node_modules/@bufbuild/buf-linux-x64/bin/buf")
+    workspace
+        .tools()
+        .join("npm/node_modules/@bufbuild/buf-linux-x64/bin/buf")
 }
 
 fn node_packages(workspace: &Workspace) -> Result<()> {

@@ -90,7 +90,9 @@ impl App {
         let tokens = StaticTokens::read(&config.tokens_file)?;
         let listener = Listener::bind(config.listen)?;
         let database = open_database(&config).await?;
-        let store = Store::open(database.clone()).await.map_err(StartError::Feed)?;
+        let store = Store::open(database.clone())
+            .await
+            .map_err(StartError::Feed)?;
         let vault = connect_vault(&config)?;
         let registry = Registry::new(store, vault, clock, settings(&config));
         let tasks = Tasks::new("connector-registry");
@@ -107,10 +109,17 @@ impl App {
             .descriptors(contracts::FILE_DESCRIPTOR_SET)
             .add(rpc::within_limits!(ConnectorServiceServer::new(service)))
             .start(listener)?;
-        tasks.spawn("database-watch", watch_database(database.clone(), server.health(), tasks.token()));
+        tasks.spawn(
+            "database-watch",
+            watch_database(database.clone(), server.health(), tasks.token()),
+        );
         server.set_ready(true);
         tracing::info!(address = %server.address(), database = %database.url(), "connector-registry serves");
-        Ok(Self { server, tasks, database })
+        Ok(Self {
+            server,
+            tasks,
+            database,
+        })
     }
 
     /// The address it serves on, with the real port.
@@ -130,7 +139,11 @@ impl App {
     /// Stops in order: no new calls, watches are told to resume elsewhere, calls in flight finish within their bound,
     /// then the workers, then the database.
     pub async fn stop(self) {
-        let Self { server, tasks, database } = self;
+        let Self {
+            server,
+            tasks,
+            database,
+        } = self;
         let served = server.stop().await;
         let worked = tasks.stop(STOP_GRACE).await;
         if let Err(error) = database.close().await {
@@ -143,7 +156,10 @@ impl App {
 
 fn settings(config: &Config) -> Settings {
     Settings {
-        quotas: Quotas { user: config.user_quota, project: config.project_quota },
+        quotas: Quotas {
+            user: config.user_quota,
+            project: config.project_quota,
+        },
         policy: config.policy.clone(),
         presence: config.presence,
         provisioning: config.provisioning,
@@ -155,7 +171,9 @@ fn settings(config: &Config) -> Settings {
 }
 
 fn rules(package: &'static str) -> impl Iterator<Item = &'static names::access::MethodRule> {
-    contracts::method_rules().iter().filter(move |rule| rule.path.starts_with(package))
+    contracts::method_rules()
+        .iter()
+        .filter(move |rule| rule.path.starts_with(package))
 }
 
 fn connect_vault(config: &Config) -> Result<Vault, ConnectError> {
@@ -166,8 +184,9 @@ fn connect_vault(config: &Config) -> Result<Vault, ConnectError> {
 
 async fn open_database(config: &Config) -> Result<Database, StartError> {
     let url = config.database_url.to_string();
-    let database =
-        connect(config.database_url.clone()).await.map_err(|error| StartError::Database { url, error })?;
+    let database = connect(config.database_url.clone())
+        .await
+        .map_err(|error| StartError::Database { url, error })?;
     if config.migrate {
         migrations::up::<migrations::Registry>(database.connection()).await?;
     }

@@ -47,7 +47,9 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(execute(cli)),
         Err(error) => Err(Failure::Other(error.into())),
@@ -66,7 +68,12 @@ pub fn run() -> ExitCode {
 }
 
 async fn execute(cli: Cli) -> Result<(), Failure> {
-    let Cli { arguments, telemetry, check_config, command } = cli;
+    let Cli {
+        arguments,
+        telemetry,
+        check_config,
+        command,
+    } = cli;
     match command {
         Some(Command::Healthcheck) => healthcheck(&arguments).await,
         Some(Command::Migrate(step)) => migrate(&arguments, step).await,
@@ -85,7 +92,9 @@ async fn serve(arguments: Arguments, telemetry: telemetry::Args) -> Result<(), F
     let options = telemetry.options("connector-registry", env!("CARGO_PKG_VERSION"));
     let _flush_at_the_end = telemetry::init(&options).context("telemetry")?;
     let signal = lifecycle::signals().context("signals")?;
-    let app = App::start(config).await.context("connector-registry did not start")?;
+    let app = App::start(config)
+        .await
+        .context("connector-registry did not start")?;
     let ended = tokio::select! {
         signal = signal => {
             tracing::info!(%signal, "stopping");
@@ -102,7 +111,9 @@ async fn healthcheck(arguments: &Arguments) -> Result<(), Failure> {
     let check = async {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?;
         let mut client = HealthClient::new(endpoint.connect().await?);
-        let request = HealthCheckRequest { service: String::new() };
+        let request = HealthCheckRequest {
+            service: String::new(),
+        };
         anyhow::Ok(client.check(request).await?.into_inner().status())
     };
     let status = tokio::time::timeout(HEALTH_TIMEOUT, check)
@@ -119,23 +130,46 @@ async fn healthcheck(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn migrate(arguments: &Arguments, step: Migrate) -> Result<(), Failure> {
     let url = arguments.database_url()?;
-    let database = connect(url.clone()).await.with_context(|| format!("the database at {url}"))?;
+    let database = connect(url.clone())
+        .await
+        .with_context(|| format!("the database at {url}"))?;
     let connection = database.connection();
     let lines: Vec<String> = match step {
         Migrate::Up => {
-            let change = migrations::up::<Registry>(connection).await.context("migrate up")?;
-            change.migrations.iter().map(|name| format!("applied {name}")).collect()
+            let change = migrations::up::<Registry>(connection)
+                .await
+                .context("migrate up")?;
+            change
+                .migrations
+                .iter()
+                .map(|name| format!("applied {name}"))
+                .collect()
         }
         Migrate::Down { steps } => {
-            let change = migrations::down::<Registry>(connection, steps).await.context("migrate down")?;
-            change.migrations.iter().map(|name| format!("undone {name}")).collect()
+            let change = migrations::down::<Registry>(connection, steps)
+                .await
+                .context("migrate down")?;
+            change
+                .migrations
+                .iter()
+                .map(|name| format!("undone {name}"))
+                .collect()
         }
         Migrate::Status => {
-            let states = migrations::status::<Registry>(connection).await.context("migrate status")?;
-            states.iter().map(|(name, state)| format!("{:8} {name}", label(*state))).collect()
+            let states = migrations::status::<Registry>(connection)
+                .await
+                .context("migrate status")?;
+            states
+                .iter()
+                .map(|(name, state)| format!("{:8} {name}", label(*state)))
+                .collect()
         }
     };
-    let text = if lines.is_empty() { "nothing to do".to_owned() } else { lines.join("\n") };
+    let text = if lines.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        lines.join("\n")
+    };
     say(std::io::stdout(), &format!("{text}\n"));
     Ok(database.close().await.context("closing the database")?)
 }

@@ -63,7 +63,9 @@ impl Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             database_url,
-            token_file: tokens_file.with_file_name("tokens").join("connector-registry"),
+            token_file: tokens_file
+                .with_file_name("tokens")
+                .join("connector-registry"),
             tokens_file,
             vault_address: DEFAULT_VAULT.to_owned(),
             policy: settings.policy,
@@ -98,7 +100,11 @@ impl fmt::Display for Config {
             slow_reader,
             migrate: _,
         } = self;
-        let policy = if *policy == Policy::default() { "default" } else { "local" };
+        let policy = if *policy == Policy::default() {
+            "default"
+        } else {
+            "local"
+        };
         writeln!(f, "listen = {listen}")?;
         writeln!(f, "database-url = {database_url}")?;
         writeln!(f, "tokens-file = {}", tokens_file.display())?;
@@ -168,10 +174,20 @@ pub(crate) enum PolicyChoice {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Arguments {
     /// Address and port to serve on
-    #[arg(long, env = "PATCHBAY_REGISTRY_LISTEN", default_value = "127.0.0.1:7401", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_LISTEN",
+        default_value = "127.0.0.1:7401",
+        global = true
+    )]
     listen: String,
     /// The registry's own database: sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE
-    #[arg(long, env = "PATCHBAY_REGISTRY_DATABASE_URL", hide_env_values = true, global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_DATABASE_URL",
+        hide_env_values = true,
+        global = true
+    )]
     database_url: Option<String>,
     /// File with the hashes of the callers' tokens
     #[arg(long, env = "PATCHBAY_REGISTRY_TOKENS_FILE", global = true)]
@@ -183,25 +199,61 @@ pub(crate) struct Arguments {
     #[arg(long, env = "PATCHBAY_REGISTRY_VAULT_ADDRESS", default_value = DEFAULT_VAULT, global = true)]
     vault_address: String,
     /// Which URLs and commands connectors may use
-    #[arg(long, env = "PATCHBAY_REGISTRY_POLICY", value_enum, default_value = "default", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_POLICY",
+        value_enum,
+        default_value = "default",
+        global = true
+    )]
     policy: PolicyChoice,
     /// Connectors of one user
-    #[arg(long, env = "PATCHBAY_REGISTRY_USER_QUOTA", default_value = "10", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_USER_QUOTA",
+        default_value = "10",
+        global = true
+    )]
     user_quota: String,
     /// Connectors of one project
-    #[arg(long, env = "PATCHBAY_REGISTRY_PROJECT_QUOTA", default_value = "50", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_PROJECT_QUOTA",
+        default_value = "50",
+        global = true
+    )]
     project_quota: String,
     /// How long a runtime counts as present after a report, 5 to 600
-    #[arg(long, env = "PATCHBAY_REGISTRY_PRESENCE_SECONDS", default_value = "30", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_PRESENCE_SECONDS",
+        default_value = "30",
+        global = true
+    )]
     presence_seconds: String,
     /// After how long an unfinished creation is cleared away, 60 to 3600
-    #[arg(long, env = "PATCHBAY_REGISTRY_PROVISIONING_SECONDS", default_value = "300", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_PROVISIONING_SECONDS",
+        default_value = "300",
+        global = true
+    )]
     provisioning_seconds: String,
     /// How long watchers can catch up with deletions, 60 to 2592000
-    #[arg(long, env = "PATCHBAY_REGISTRY_RETENTION_SECONDS", default_value = "86400", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_RETENTION_SECONDS",
+        default_value = "86400",
+        global = true
+    )]
     retention_seconds: String,
     /// How long a watcher may take to read on, 1 to 300
-    #[arg(long, env = "PATCHBAY_REGISTRY_SLOW_READER_SECONDS", default_value = "10", global = true)]
+    #[arg(
+        long,
+        env = "PATCHBAY_REGISTRY_SLOW_READER_SECONDS",
+        default_value = "10",
+        global = true
+    )]
     slow_reader_seconds: String,
 }
 
@@ -211,13 +263,17 @@ pub(crate) struct Problems(Vec<String>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|problem| writeln!(f, "error: {problem}"))
+        self.0
+            .iter()
+            .try_for_each(|problem| writeln!(f, "error: {problem}"))
     }
 }
 
 impl Problems {
     fn note<T>(&mut self, setting: &str, value: Result<T, impl fmt::Display>) -> Option<T> {
-        value.map_err(|problem| self.0.push(format!("--{setting}: {problem}"))).ok()
+        value
+            .map_err(|problem| self.0.push(format!("--{setting}: {problem}")))
+            .ok()
     }
 }
 
@@ -237,7 +293,8 @@ impl Arguments {
 
     fn parse_database_url(&self) -> Result<DatabaseUrl, String> {
         let text = self.database_url.as_deref().ok_or("is required")?;
-        text.parse().map_err(|error: database::DatabaseUrlError| error.to_string())
+        text.parse()
+            .map_err(|error: database::DatabaseUrlError| error.to_string())
     }
 
     /// The whole configuration, or everything that is wrong with it.
@@ -247,11 +304,17 @@ impl Arguments {
         let database_url = problems.note("database-url", self.parse_database_url());
         let tokens_file = problems.note("tokens-file", self.tokens_file.ok_or("is required"));
         let token_file = problems.note("token-file", self.token_file.ok_or("is required"));
-        let mut number = |setting, text: &str, least, most| problems.note(setting, within(text, least, most));
+        let mut number =
+            |setting, text: &str, least, most| problems.note(setting, within(text, least, most));
         let user_quota = number("user-quota", &self.user_quota, 0, 100_000);
         let project_quota = number("project-quota", &self.project_quota, 0, 100_000);
         let presence = number("presence-seconds", &self.presence_seconds, 5, 600);
-        let provisioning = number("provisioning-seconds", &self.provisioning_seconds, 60, 3_600);
+        let provisioning = number(
+            "provisioning-seconds",
+            &self.provisioning_seconds,
+            60,
+            3_600,
+        );
         let retention = number("retention-seconds", &self.retention_seconds, 60, 2_592_000);
         let slow_reader = number("slow-reader-seconds", &self.slow_reader_seconds, 1, 300);
         let (Some(listen), Some(database_url), Some(tokens_file), Some(token_file)) =
@@ -259,10 +322,14 @@ impl Arguments {
         else {
             return Err(problems);
         };
-        let (Some(user_quota), Some(project_quota), Some(presence)) = (user_quota, project_quota, presence) else {
+        let (Some(user_quota), Some(project_quota), Some(presence)) =
+            (user_quota, project_quota, presence)
+        else {
             return Err(problems);
         };
-        let (Some(provisioning), Some(retention), Some(slow_reader)) = (provisioning, retention, slow_reader) else {
+        let (Some(provisioning), Some(retention), Some(slow_reader)) =
+            (provisioning, retention, slow_reader)
+        else {
             return Err(problems);
         };
         let policy = match self.policy {
@@ -297,20 +364,39 @@ fn within(text: &str, least: u32, most: u32) -> Result<u32, String> {
 mod tests {
     use super::*;
 
-    const REQUIRED: [&str; 3] =
-        ["--database-url=postgres://registry:hunter2@db:5432/registry", "--tokens-file=/t", "--token-file=/o"];
+    const REQUIRED: [&str; 3] = [
+        "--database-url=postgres://registry:hunter2@db:5432/registry",
+        "--tokens-file=/t",
+        "--token-file=/o",
+    ];
 
     fn config(arguments: &[&str]) -> Result<Config, Problems> {
         let words = ["connector-registry"].iter().chain(arguments);
-        Cli::try_parse_from(words).expect("known arguments").arguments.config()
+        Cli::try_parse_from(words)
+            .expect("known arguments")
+            .arguments
+            .config()
     }
 
     #[test]
     fn all_problems_are_reported_together() {
-        let problems = config(&["--listen=nowhere", "--database-url=mysql://u:hunter2@h/d", "--presence-seconds=1"]);
+        let problems = config(&[
+            "--listen=nowhere",
+            "--database-url=mysql://u:hunter2@h/d",
+            "--presence-seconds=1",
+        ]);
         let text = problems.expect_err("problems").to_string();
-        for setting in ["listen", "database-url", "tokens-file", "token-file", "presence-seconds"] {
-            assert!(text.contains(&format!("--{setting}: ")), "{setting} in {text}");
+        for setting in [
+            "listen",
+            "database-url",
+            "tokens-file",
+            "token-file",
+            "presence-seconds",
+        ] {
+            assert!(
+                text.contains(&format!("--{setting}: ")),
+                "{setting} in {text}"
+            );
         }
         assert_eq!(text.lines().count(), 5);
         assert!(!text.contains("hunter2"));
@@ -321,7 +407,11 @@ mod tests {
         let config = config(&REQUIRED).expect("valid");
         assert_eq!((config.user_quota, config.project_quota), (10, 50));
         assert_eq!(config.policy, Policy::default());
-        assert!(config.to_string().contains("postgres://registry:***@db:5432/registry"));
+        assert!(
+            config
+                .to_string()
+                .contains("postgres://registry:***@db:5432/registry")
+        );
         assert!(!format!("{config} {config:?}").contains("hunter2"));
     }
 
@@ -335,17 +425,36 @@ mod tests {
     fn help_documents_every_variable() {
         use clap::CommandFactory as _;
         let help = Cli::command().render_long_help().to_string();
-        for name in ["LISTEN", "DATABASE_URL", "TOKENS_FILE", "TOKEN_FILE", "VAULT_ADDRESS", "POLICY", "USER_QUOTA"] {
-            assert!(help.contains(&format!("PATCHBAY_REGISTRY_{name}")), "{name} in {help}");
+        for name in [
+            "LISTEN",
+            "DATABASE_URL",
+            "TOKENS_FILE",
+            "TOKEN_FILE",
+            "VAULT_ADDRESS",
+            "POLICY",
+            "USER_QUOTA",
+        ] {
+            assert!(
+                help.contains(&format!("PATCHBAY_REGISTRY_{name}")),
+                "{name} in {help}"
+            );
         }
         Cli::command().debug_assert();
     }
 
     #[test]
     fn settings_may_stand_behind_the_command() {
-        let words = ["connector-registry", "migrate", "up", "--database-url=sqlite:///r"];
+        let words = [
+            "connector-registry",
+            "migrate",
+            "up",
+            "--database-url=sqlite:///r",
+        ];
         let cli = Cli::try_parse_from(words).expect("known arguments");
         assert_eq!(cli.command, Some(Command::Migrate(Migrate::Up)));
-        assert_eq!(cli.arguments.database_url().expect("given").to_string(), "sqlite:///r");
+        assert_eq!(
+            cli.arguments.database_url().expect("given").to_string(),
+            "sqlite:///r"
+        );
     }
 }

@@ -3,12 +3,7 @@
 use names::{ConnectorName, ScopeName};
 
 use crate::{
-    domain::{
-        feed::Unresumable,
-        lease::Refused,
-        spec::SecretField,
-        violation::Violations,
-    },
+    domain::{feed::Unresumable, lease::Refused, spec::SecretField, violation::Violations},
     store,
     upstream::vault,
 };
@@ -68,12 +63,12 @@ pub enum Error {
     /// The creation took so long that it was given up.
     #[error("the creation was given up")]
     GivenUp,
-    /// The database did not do its part.
-    #[error("the database did not do its part")]
-    Database(#[source] database::Error),
-    /// Something that this program cannot have written.
-    #[error("the database holds something unexpected")]
-    Corrupt(#[source] store::Error),
+    /// The database cannot be reached or is too busy.
+    #[error("the database cannot be reached or is too busy")]
+    DatabaseUnavailable(#[source] database::Error),
+    /// A mistake of ours, or a damaged database.
+    #[error("the database did something unexpected")]
+    Internal(#[source] store::Error),
     /// Secrets changed while others were being written.
     #[error("the connector was changed at the same time")]
     Conflict(ConnectorName),
@@ -89,7 +84,10 @@ impl Error {
         move |error| match error {
             store::Error::NotFound => Self::NotFound(name),
             store::Error::Exists => Self::Exists(name),
-            store::Error::Quota { limit } => Self::Quota { scope: name.scope().clone(), limit },
+            store::Error::Quota { limit } => Self::Quota {
+                scope: name.scope().clone(),
+                limit,
+            },
             other @ (store::Error::Database(_)
             | store::Error::Corrupt(_)
             | store::Error::Json(_)
@@ -102,13 +100,20 @@ impl From<store::Error> for Error {
     /// The error of a store operation that names no connector.
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Database(error) => Self::Database(error),
+            store::Error::Database(
+                error @ (database::Error::Busy(_) | database::Error::Unavailable(_)),
+            ) => Self::DatabaseUnavailable(error),
             store::Error::Lease(refused) => Self::Lease(refused),
-            other @ (store::Error::Corrupt(_)
+            other @ (store::Error::Database(
+                database::Error::Unique(_)
+                | database::Error::ForeignKey(_)
+                | database::Error::Other(_),
+            )
+            | store::Error::Corrupt(_)
             | store::Error::Json(_)
             | store::Error::NotFound
             | store::Error::Exists
-            | store::Error::Quota { .. }) => Self::Corrupt(other),
+            | store::Error::Quota { .. }) => Self::Internal(other),
         }
     }
 }

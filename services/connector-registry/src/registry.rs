@@ -32,14 +32,12 @@ pub use self::{
     watch::{Event, Happened, Watcher},
 };
 // The store's own vocabulary, as far as callers of the use cases need it.
-pub use crate::store::{Key, Observed, ObservedTool, Selection, ToolCursor, ToolRow, ToolScope};
+pub use crate::store::{
+    Key, Observed, ObservedTool, Selection, ToolCursor, ToolDetail, ToolRow, ToolScope,
+};
 use crate::{
     domain::{
-        connector::Connector,
-        lease::Lease,
-        quota::Quotas,
-        spec::Transport,
-        timestamp::Timestamp,
+        connector::Connector, lease::Lease, quota::Quotas, spec::Transport, timestamp::Timestamp,
     },
     error::{Error, Result},
     store::Store,
@@ -153,7 +151,10 @@ impl Registry {
 
     fn show_with(&self, connector: Connector, lease: Option<&Lease>) -> Shown {
         let stale_since = connector.stale_since(lease, self.now());
-        Shown { connector, stale_since }
+        Shown {
+            connector,
+            stale_since,
+        }
     }
 
     async fn writing(&self, uid: ConnectorUid) -> MutexGuard<'_, ()> {
@@ -173,7 +174,11 @@ impl Registry {
 }
 
 /// What the policy says of a transport, and about which field.
-fn judge(policy: &Policy, scope: &ScopeName, transport: &Transport) -> std::result::Result<(), (&'static str, Refusal)> {
+fn judge(
+    policy: &Policy,
+    scope: &ScopeName,
+    transport: &Transport,
+) -> std::result::Result<(), (&'static str, Refusal)> {
     match transport {
         Transport::Stdio(stdio) => policy
             .check_command(scope.into(), &stdio.command, &stdio.arguments)
@@ -190,5 +195,8 @@ fn judge(policy: &Policy, scope: &ScopeName, transport: &Transport) -> std::resu
 
 /// Whose secrets those of a connector are.
 fn owner(connector: &Connector) -> Owner<'_> {
-    Owner { scope: connector.name.scope(), uid: connector.uid }
+    Owner {
+        scope: connector.name.scope(),
+        uid: connector.uid,
+    }
 }

@@ -14,11 +14,14 @@ mod queries;
 mod report;
 mod retention;
 mod row;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use database::Database;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _,
     sea_query::{Expr, OnConflict},
 };
 use tokio::sync::watch;
@@ -33,7 +36,7 @@ pub use self::{
     queries::ListQuery,
     report::{Observed, ObservedTool, Reported, Reporter},
     retention::Provisioning,
-    tools::{ToolCursor, ToolRow, ToolScope},
+    tools::{ToolCursor, ToolDetail, ToolRow, ToolScope},
 };
 use crate::domain::{feed::Feed, lease::Refused};
 
@@ -94,12 +97,18 @@ impl Store {
             revision: Set(0),
             oldest_revision: Set(0),
         };
-        let insert = entity::feed::Entity::insert(row)
-            .on_conflict(OnConflict::column(entity::feed::Column::Id).do_nothing().to_owned());
+        let insert = entity::feed::Entity::insert(row).on_conflict(
+            OnConflict::column(entity::feed::Column::Id)
+                .do_nothing()
+                .to_owned(),
+        );
         let transaction = database.begin_write().await?;
         insert.exec_without_returning(&*transaction).await?;
         transaction.commit().await?;
-        let store = Self { database, newest: watch::Sender::new(0) };
+        let store = Self {
+            database,
+            newest: watch::Sender::new(0),
+        };
         store.refresh().await?;
         Ok(store)
     }
@@ -156,9 +165,15 @@ impl Store {
 }
 
 async fn read_feed(connection: &impl ConnectionTrait) -> Result<Feed, Error> {
-    let row = entity::feed::Entity::find_by_id(FEED).one(connection).await?;
+    let row = entity::feed::Entity::find_by_id(FEED)
+        .one(connection)
+        .await?;
     let row = row.ok_or(Error::Corrupt("feed"))?;
-    Ok(Feed { id: row.feed_id, revision: row.revision, oldest: row.oldest_revision })
+    Ok(Feed {
+        id: row.feed_id,
+        revision: row.revision,
+        oldest: row.oldest_revision,
+    })
 }
 
 /// Takes the next `count` revisions and the feed's lock until the transaction ends; answers with the last of them.
@@ -169,5 +184,7 @@ async fn advance(transaction: &impl ConnectionTrait, count: i64) -> Result<i64, 
         .filter(Column::Id.eq(FEED))
         .exec_with_returning(transaction)
         .await?;
-    rows.first().map(|row| row.revision).ok_or(Error::Corrupt("feed"))
+    rows.first()
+        .map(|row| row.revision)
+        .ok_or(Error::Corrupt("feed"))
 }

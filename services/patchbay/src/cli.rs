@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use names::{ConnectorName, ScopeSelector};
 
+use assignment::SecretAssignmentParser;
 pub(crate) use assignment::{Assignment, SecretAssignment, SecretSource};
 
 /// Shown below `--help`; the numbers are made in `failure`.
@@ -170,7 +171,22 @@ pub(crate) struct UpArgs {
     pub(crate) demo: bool,
 
     #[command(flatten)]
+    pub(crate) servers: ServerArgs,
+
+    #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+/// What stdio servers get of this environment; nothing else of it reaches them.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServerArgs {
+    /// The search path of stdio servers: yours, so that they find `npx` and `uvx` where you do
+    #[arg(long, value_name = "PATH", env = "PATH", hide_env_values = true)]
+    pub(crate) stdio_path: Option<String>,
+
+    /// The home folder of stdio servers: yours, where `npx` and `uvx` keep what they have fetched
+    #[arg(long, value_name = "DIR", env = "HOME", hide_env_values = true)]
+    pub(crate) stdio_home: Option<String>,
 }
 
 /// What `up` logs, on standard error. Unlike a service, which logs for operators, it is quiet unless asked.
@@ -273,12 +289,12 @@ pub(crate) struct AddArgs {
     pub(crate) header: Vec<Assignment>,
 
     /// A secret environment variable; its value is the content of FILE (`-`: standard input)
-    #[arg(long, value_name = "K=@FILE", conflicts_with = "http")]
+    #[arg(long, value_name = "K=@FILE", conflicts_with = "http", value_parser = SecretAssignmentParser)]
     pub(crate) secret_env: Vec<SecretAssignment>,
 
     /// A secret header; `Authorization=Bearer @FILE` keeps the scheme readable, and a scheme that stands
     /// in the file itself is recognised
-    #[arg(long, value_name = "K=@FILE", conflicts_with = "stdio")]
+    #[arg(long, value_name = "K=@FILE", conflicts_with = "stdio", value_parser = SecretAssignmentParser)]
     pub(crate) secret_header: Vec<SecretAssignment>,
 
     /// The program's working folder, an absolute path; an empty one of its own if absent

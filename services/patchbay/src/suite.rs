@@ -15,7 +15,7 @@ use names::access::Role;
 use policy::Policy;
 use runtime_sync::config::PolicyChoice;
 
-use crate::cli::Global;
+use crate::cli::{Global, ServerArgs};
 use crate::client::{Client, Peers};
 use crate::data_folder::{Addresses, DataFolder};
 use crate::failure::Failure;
@@ -33,6 +33,8 @@ pub(crate) struct SuiteOptions {
     pub(crate) runtime_listen: SocketAddr,
     /// This program, which is started again as the guard of each stdio server.
     pub(crate) guard: PathBuf,
+    /// What stdio servers get of this environment.
+    pub(crate) servers: ServerArgs,
 }
 
 impl SuiteOptions {
@@ -45,6 +47,7 @@ impl SuiteOptions {
             vault_listen: anywhere,
             runtime_listen: anywhere,
             guard: guard.to_owned(),
+            servers: ServerArgs::default(),
         })
     }
 }
@@ -67,6 +70,7 @@ impl Suite {
             vault_listen,
             runtime_listen,
             guard,
+            servers,
         } = options;
         let tokens =
             issue_tokens(folder.path(), &suite_tokens()).context("the tokens of the suite")?;
@@ -93,6 +97,7 @@ impl Suite {
         let started = connector_registry::App::start(config).await;
         let registry = started.context("connector-registry did not start")?;
 
+        let defaults = runtime_sync::Config::default();
         let config = runtime_sync::Config {
             listen: runtime_listen,
             registry_address: url(registry.address()),
@@ -102,7 +107,9 @@ impl Suite {
             instance_name: INSTANCE_NAME.to_owned(),
             policy: PolicyChoice::Local,
             guard: Some(guard),
-            ..runtime_sync::Config::default()
+            stdio_path: servers.stdio_path.unwrap_or(defaults.stdio_path.clone()),
+            stdio_home: servers.stdio_home.unwrap_or(defaults.stdio_home.clone()),
+            ..defaults
         };
         let runtime = runtime_sync::App::start(config)
             .await

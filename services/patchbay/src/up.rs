@@ -21,6 +21,7 @@ pub(crate) async fn run(global: &Global, arguments: UpArgs, program: &Path) -> R
         vault_listen,
         runtime_listen,
         demo,
+        servers,
         log,
     } = arguments;
     // The handlers come first: a signal during the start is a request to stop, too.
@@ -37,6 +38,7 @@ pub(crate) async fn run(global: &Global, arguments: UpArgs, program: &Path) -> R
         vault_listen,
         runtime_listen,
         guard: program.to_owned(),
+        servers,
     };
     let suite = tokio::select! {
         biased;
@@ -71,7 +73,7 @@ async fn serve(
         if demo {
             let client = suite.client(global)?;
             walk::walk(&client, program).await?;
-            say(&walk::try_yourself(folder, addresses))?;
+            say(&walk::try_yourself(folder, addresses, program))?;
             say("The suite goes on serving; Ctrl-C stops it.\n")?;
         }
         Ok::<(), Failure>(())
@@ -99,7 +101,8 @@ fn banner(folder: &DataFolder, addresses: &Addresses, took: Duration) -> String 
          data folder         {folder}\n  \
          tokens              {tokens}/{{caller,operator,viewer}}\n\n\
          This is the suite for one person on one machine: every scope may run programs (stdio servers) and\n\
-         reach loopback and private addresses. The services by themselves allow neither unless told to.\n",
+         reach loopback and private addresses. Programs run as you, with your PATH and HOME and no other variable.\n\
+         The services by themselves allow none of this unless told to.\n",
         version = env!("CARGO_PKG_VERSION"),
         took = took.as_millis(),
         folder = folder.path().display(),

@@ -82,7 +82,10 @@ impl App {
         drop(rustls::crypto::ring::default_provider().install_default());
         let tuning = config.tuning.clone();
         let listener = rpc::Listener::bind(config.listen)?;
-        let gate = Gate::new(StaticTokens::read(&config.tokens_file)?, contracts::method_rules());
+        let gate = Gate::new(
+            StaticTokens::read(&config.tokens_file)?,
+            contracts::method_rules(),
+        );
         let clock = Clock::system();
         let (upstream, supervision) = (Tasks::new("upstream"), Tasks::new("supervision"));
         let serving = Arc::new(Tasks::new("serving"));
@@ -91,7 +94,13 @@ impl App {
             name: config.instance_name.clone(),
         };
         let registry = peer(&config.registry_address, &config)?;
-        let registry = Registry::start(&registry, instance, registry_options(&tuning), &clock, &upstream);
+        let registry = Registry::start(
+            &registry,
+            instance,
+            registry_options(&tuning),
+            &clock,
+            &upstream,
+        );
         let vault = peer(&config.vault_address, &config)?;
         let vault = Vault::new(&vault, lease_options(&tuning), clock.clone());
         let sessions = supervise(&config, registry, &vault, &clock, &supervision)?;
@@ -131,7 +140,9 @@ impl App {
         self.server.stop().await;
         self.serving.stop(Duration::from_secs(1)).await;
         // One second more than a session has, so that the supervisor can tell which one was cut.
-        self.supervision.stop(self.stop_grace + Duration::from_secs(1)).await;
+        self.supervision
+            .stop(self.stop_grace + Duration::from_secs(1))
+            .await;
         self.vault.stop(RELEASE_GRACE).await;
         self.upstream.stop(Duration::from_secs(1)).await;
         tracing::info!("runtime-sync has stopped");
@@ -164,6 +175,7 @@ fn supervise(
     let connect = ConnectOptions {
         egress: Egress::new(config.policy.policy(), egress::Timeouts::default())?,
         guard: config.guard_program(),
+        environment: config.stdio_environment(),
         limits: Limits {
             eof_grace: tuning.process_grace,
             term_grace: tuning.process_grace,
@@ -250,7 +262,7 @@ fn session_options(tuning: &Tuning, clock: &Clock) -> SessionOptions {
     SessionOptions {
         clock: clock.clone(),
         connect_timeout: tuning.connect_timeout,
-        // connecting: Arc::new(Semaphore::new(tuning.connect_concurrency)),
+        connecting: Arc::new(Semaphore::new(tuning.connect_concurrency)),
         quick_retry: tuning.quick_retry,
         backoff_initial: tuning.backoff,
         backoff_max: tuning.backoff_max,

@@ -114,7 +114,12 @@ impl Calls {
     }
 
     /// Why nothing was sent, as far as the session's own answer does not say it.
-    fn explain(&self, error: CallError, name: &ConnectorName, status: &SessionStatus) -> CallFailure {
+    fn explain(
+        &self,
+        error: CallError,
+        name: &ConnectorName,
+        status: &SessionStatus,
+    ) -> CallFailure {
         let not_sent = error.outcome == Outcome::NotSent;
         match error.reason {
             CallReason::ConnectorUnreachable
@@ -131,13 +136,7 @@ impl Calls {
     }
 
     /// Sends a call from a task of its own.
-    async fn send(
-        &self,
-        session: SessionHandle,
-        id: Uuid,
-        call: Call,
-        ticket: Ticket,
-    ) -> Answer {
+    async fn send(&self, session: SessionHandle, id: Uuid, call: Call, ticket: Ticket) -> Answer {
         let cancel = CancellationToken::new();
         let _cancel_when_dropped = cancel.clone().drop_guard();
         let (answered, answer) = oneshot::channel();
@@ -191,7 +190,10 @@ async fn make(
         deadline,
         cancel,
     };
-    let answer: Answer = session.call_tool(tool_call).await.map(|result| Arc::new(kept(result)));
+    let answer: Answer = session
+        .call_tool(tool_call)
+        .await
+        .map(|result| Arc::new(kept(result)));
     let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
     let (outcome, reason) = match &answer {
         Ok(completed) if completed.is_error => (Outcome::Completed, "TOOL_ERROR"),

@@ -35,7 +35,11 @@ enum Command {
     /// Ask the service that runs with this configuration whether it is ready.
     Healthcheck {
         /// Where it listens.
-        #[arg(long, env = "PATCHBAY_RUNTIME_LISTEN", default_value = "127.0.0.1:7403")]
+        #[arg(
+            long,
+            env = "PATCHBAY_RUNTIME_LISTEN",
+            default_value = "127.0.0.1:7403"
+        )]
         listen: SocketAddr,
     },
 }
@@ -69,7 +73,9 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(execute(cli)),
         Err(error) => Err(Failure::Other(error.into())),
@@ -112,7 +118,9 @@ async fn serve(config: Config, telemetry: telemetry::Args) -> Result<(), Failure
     let options = telemetry.options("runtime-sync", env!("CARGO_PKG_VERSION"));
     let _flush_at_the_end = telemetry::init(&options).context("telemetry")?;
     let signal = lifecycle::signals().context("signals")?;
-    let app = App::start(config).await.context("runtime-sync did not start")?;
+    let app = App::start(config)
+        .await
+        .context("runtime-sync did not start")?;
     let ended = tokio::select! {
         signal = signal => {
             tracing::info!(%signal, "stopping");

@@ -17,22 +17,46 @@ use clap::{Parser, ValueEnum};
 #[command(name = "runtime-sync", version)]
 pub struct Config {
     /// Where callers reach this service.
-    #[arg(long, env = "PATCHBAY_RUNTIME_LISTEN", default_value = "127.0.0.1:7403")]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_LISTEN",
+        default_value = "127.0.0.1:7403"
+    )]
     pub listen: SocketAddr,
     /// The connector-registry.
-    #[arg(long, env = "PATCHBAY_RUNTIME_REGISTRY_ADDRESS", default_value = "http://127.0.0.1:7401")]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_REGISTRY_ADDRESS",
+        default_value = "http://127.0.0.1:7401"
+    )]
     pub registry_address: String,
     /// The secret-vault.
-    #[arg(long, env = "PATCHBAY_RUNTIME_VAULT_ADDRESS", default_value = "http://127.0.0.1:7402")]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_VAULT_ADDRESS",
+        default_value = "http://127.0.0.1:7402"
+    )]
     pub vault_address: String,
     /// File of the token hashes of those who may call.
-    #[arg(long, env = "PATCHBAY_RUNTIME_TOKENS_FILE", default_value = "patchbay-data/tokens.json")]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_TOKENS_FILE",
+        default_value = "patchbay-data/tokens.json"
+    )]
     pub tokens_file: PathBuf,
     /// File of this service's own token.
-    #[arg(long, env = "PATCHBAY_RUNTIME_TOKEN_FILE", default_value = "patchbay-data/tokens/runtime-sync")]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_TOKEN_FILE",
+        default_value = "patchbay-data/tokens/runtime-sync"
+    )]
     pub token_file: PathBuf,
     /// This runtime's name: a process started again under the same name takes over at once.
-    #[arg(long, env = "PATCHBAY_RUNTIME_INSTANCE_NAME", default_value = "runtime-1")]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_INSTANCE_NAME",
+        default_value = "runtime-1"
+    )]
     pub instance_name: String,
     /// Which URLs and commands connectors may use.
     #[arg(long, env = "PATCHBAY_RUNTIME_POLICY", value_enum, default_value_t = PolicyChoice::Default)]
@@ -40,10 +64,19 @@ pub struct Config {
     /// The program that is started as `stdio-guard` around every stdio server; this very program unless given.
     #[arg(long, env = "PATCHBAY_RUNTIME_STDIO_GUARD")]
     pub guard: Option<PathBuf>,
+    /// Where stdio servers given as a bare name are looked up: their `PATH`.
+    #[arg(long, env = "PATCHBAY_RUNTIME_STDIO_PATH", default_value = STDIO_PATH)]
+    pub stdio_path: String,
+    /// The `HOME` of stdio servers.
+    #[arg(long, env = "PATCHBAY_RUNTIME_STDIO_HOME", default_value = STDIO_HOME)]
+    pub stdio_home: String,
     /// Times and bounds.
     #[command(flatten)]
     pub tuning: Tuning,
 }
+
+const STDIO_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+const STDIO_HOME: &str = "/nonexistent";
 
 /// Which URLs and commands connectors may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,7 +105,11 @@ pub struct Tuning {
     #[arg(long, env = "PATCHBAY_RUNTIME_CONNECT_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub connect_timeout: Duration,
     /// How many sessions may be connecting at once.
-    #[arg(long, env = "PATCHBAY_RUNTIME_CONNECT_CONCURRENCY", default_value_t = 32)]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_CONNECT_CONCURRENCY",
+        default_value_t = 32
+    )]
     pub connect_concurrency: usize,
     /// The pause before the one quick retry of a failed connection.
     #[arg(long, env = "PATCHBAY_RUNTIME_QUICK_RETRY", default_value = "3s", value_parser = duration)]
@@ -96,7 +133,11 @@ pub struct Tuning {
     #[arg(long, env = "PATCHBAY_RUNTIME_CALL_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub call_timeout: Duration,
     /// Calls of one connector that may run at once.
-    #[arg(long, env = "PATCHBAY_RUNTIME_CALLS_PER_CONNECTOR", default_value_t = 64)]
+    #[arg(
+        long,
+        env = "PATCHBAY_RUNTIME_CALLS_PER_CONNECTOR",
+        default_value_t = 64
+    )]
     pub calls_per_connector: usize,
     /// How long a session may take to end.
     #[arg(long, env = "PATCHBAY_RUNTIME_STOP_GRACE", default_value = "6s", value_parser = duration)]
@@ -140,7 +181,11 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration is not valid: {}", self.problems.join("; "))
+        write!(
+            f,
+            "the configuration is not valid: {}",
+            self.problems.join("; ")
+        )
     }
 }
 
@@ -156,6 +201,8 @@ impl Default for Config {
             instance_name: "runtime-1".to_owned(),
             policy: PolicyChoice::Default,
             guard: None,
+            stdio_path: STDIO_PATH.to_owned(),
+            stdio_home: STDIO_HOME.to_owned(),
             tuning: Tuning::default(),
         }
     }
@@ -214,10 +261,15 @@ impl Config {
         ] {
             problems.extend(unreadable(name, path));
         }
-        problems.extend(self.guard.as_ref().and_then(|path| unreadable("stdio-guard", path)));
+        problems.extend(
+            self.guard
+                .as_ref()
+                .and_then(|path| unreadable("stdio-guard", path)),
+        );
         let name = &self.instance_name;
         if name.is_empty() || name.len() > 63 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            problems.push("--instance-name: 1 to 63 printable characters without spaces".to_owned());
+            problems
+                .push("--instance-name: 1 to 63 printable characters without spaces".to_owned());
         }
         problems.extend(self.tuning.problems());
         if problems.is_empty() {
@@ -233,6 +285,19 @@ impl Config {
         // The kernel's own link to this program holds even after an upgrade replaced its file.
         let own = || PathBuf::from("/proc/self/exe");
         self.guard.clone().unwrap_or_else(own)
+    }
+
+    /// What every stdio server finds in its environment before its own variables.
+    #[must_use]
+    pub fn stdio_environment(&self) -> Vec<(String, String)> {
+        let variables = [
+            ("PATH", self.stdio_path.as_str()),
+            ("HOME", self.stdio_home.as_str()),
+            ("LANG", "C.UTF-8"),
+        ];
+        variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
 
     /// The effective values, for people. Holds no secret.
@@ -263,7 +328,9 @@ impl Tuning {
             ("reconcile-interval", self.reconcile_interval),
         ];
         let zero_counts = counts.into_iter().filter(|(_, count)| *count == 0);
-        let zero_durations = durations.into_iter().filter(|(_, duration)| duration.is_zero());
+        let zero_durations = durations
+            .into_iter()
+            .filter(|(_, duration)| duration.is_zero());
         let names = zero_counts
             .map(|(name, _)| name)
             .chain(zero_durations.map(|(name, _)| name));
@@ -277,12 +344,17 @@ impl Tuning {
 
 fn unreadable(name: &str, path: &Path) -> Option<String> {
     let error = std::fs::File::open(path).err()?;
-    Some(format!("--{name}: {} cannot be read: {error}", path.display()))
+    Some(format!(
+        "--{name}: {} cannot be read: {error}",
+        path.display()
+    ))
 }
 
 /// Reads a duration such as `300ms`, `10s`, `5m` or `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number
         .parse()
@@ -307,7 +379,16 @@ mod tests {
     fn durations_need_a_number_and_a_unit() {
         assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        for bad in ["", "5", "s", "1.5s", "-1s", "5d", "99999999999999999999h", "18446744073709551615h"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "1.5s",
+            "-1s",
+            "5d",
+            "99999999999999999999h",
+            "18446744073709551615h",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything else: the guard of a stdio server is this program again, and must stay single-threaded.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == "stdio-guard") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == "stdio-guard")
+    {
         return runtime_sync::stdio_guard::main();
     }
     runtime_sync::run()

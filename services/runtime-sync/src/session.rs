@@ -10,6 +10,7 @@ mod call;
 mod connect;
 mod gate;
 mod handshake;
+mod listen;
 mod live;
 mod negotiate;
 mod notices;
@@ -19,6 +20,7 @@ mod prepare;
 mod reply;
 mod request;
 mod serve;
+mod slot;
 
 use std::{sync::Arc, time::Duration};
 

@@ -164,7 +164,7 @@ impl Supervisor {
                 }
                 return;
             }
-            Plan::Disabled => Reason::Stopped,
+            Plan::Disabled => Reason::ConnectorDisabled,
             Plan::TooNew => Reason::SpecTooNew,
         };
         if self.slots.is_empty(uid) && self.reported.insert(uid, generation) != Some(generation) {
@@ -185,10 +185,13 @@ impl Supervisor {
         let status = handle.status();
         let life = self.slots.occupy(uid, handle, tasks);
         let (mut ended, ends) = (status.clone(), self.ends.0.clone());
+        let cancel = sessions.token();
         sessions.spawn_job("session end", async move {
             // The sender lives in the session's actor, and ends with it.
-            while ended.changed().await.is_ok() {}
-            tell(&ends, End::Broke(uid, life)).await;
+            let over = async { while ended.changed().await.is_ok() {} };
+            if cancel.run_until_cancelled(over).await.is_some() {
+                tell(&ends, End::Broke(uid, life), &cancel).await;
+            }
         });
         self.reported.remove(&uid);
         tracing::info!(connector = %spec.name, %uid, generation = spec.generation, "session started");
@@ -201,12 +204,13 @@ impl Supervisor {
             return;
         };
         let (ends, grace) = (self.ends.0.clone(), self.with.stop_grace);
+        let cancel = sessions.token();
         sessions.spawn_job("stop session", async move {
             let started = Instant::now();
             let stopped = tasks.stop(grace).await;
             let (connector, clean) = (&handle.spec().name, stopped.is_clean());
             tracing::info!(%connector, clean, elapsed = ?started.elapsed(), "session stopped");
-            tell(&ends, End::Stopped(uid)).await;
+            tell(&ends, End::Stopped(uid), &cancel).await;
         });
     }
 
@@ -239,9 +243,12 @@ impl Supervisor {
     }
 }
 
-/// Tells the supervisor of an end, if it is still there.
-async fn tell(ends: &mpsc::Sender<End>, end: End) {
-    if ends.send(end).await.is_err() {
+/// Tells the supervisor of an end. When all sessions are being ended nobody listens any more.
+async fn tell(ends: &mpsc::Sender<End>, end: End, cancel: &CancellationToken) {
+    if !matches!(
+        cancel.run_until_cancelled(ends.send(end)).await,
+        Some(Ok(()))
+    ) {
         tracing::debug!(?end, "nobody supervises any more");
     }
 }
@@ -266,8 +273,11 @@ fn without_session(generation: i64, reason: Reason, clock: &Clock) -> SessionSta
 pub(crate) fn status_without_session(connector: &DesiredConnector, clock: &Clock) -> SessionStatus {
     let reason = match &connector.plan {
         Plan::Session(_) => Reason::NotStarted,
-        Plan::Disabled => Reason::Stopped,
+        Plan::Disabled => Reason::ConnectorDisabled,
         Plan::TooNew => Reason::SpecTooNew,
     };
     without_session(connector.generation, reason, clock)
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,7 @@ fn answer(how: Misbehaviour, id: &Value, method: &str) -> String {
 }
 
 /// One child of ours in a session of its own, and one that nobody remembers: its parent is gone at once.
+#[expect(clippy::zombie_processes, reason = "misbehaving is its purpose")]
 fn have_children(mark: &str) {
     let ignoring = format!("trap '' TERM HUP INT QUIT; exec sleep {mark}");
     let forgotten = format!("trap '' TERM HUP INT QUIT; sleep {mark} & exit 0");

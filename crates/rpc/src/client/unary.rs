@@ -37,7 +37,7 @@ pub(super) async fn call(
     expiry: Expiry,
 ) -> Result<Response<Body>, Status> {
     let (head, body) = request.into_parts();
-    let message = expiry.within(collect(body)).await??;
+    let message = expiry.within(collect(body, Outcome::NotSent)).await??;
     let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
     let mut attempt = 0;
     loop {
@@ -67,7 +67,7 @@ async fn ask(
     attempt: u32,
 ) -> Result<Answer, Status> {
     let (mut head, body) = call.send(request, expiry, attempt).await?.into_parts();
-    let mut content = expiry.within(collect(body)).await??;
+    let mut content = expiry.within(collect(body, Outcome::SentUnknown)).await??;
     drop_garbled_details(&mut head.headers);
     content.trailers.iter_mut().for_each(drop_garbled_details);
     Ok(Answer { head, content })
@@ -109,7 +109,8 @@ impl Content {
     }
 }
 
-async fn collect(mut body: Body) -> Result<Content, Status> {
+/// Reads a body; `outcome` is what to say of the call if the body is too large.
+async fn collect(mut body: Body, outcome: Outcome) -> Result<Content, Status> {
     let mut content = Content {
         data: Vec::new(),
         trailers: None,
@@ -121,7 +122,7 @@ async fn collect(mut body: Body) -> Result<Content, Status> {
             Ok(data) => {
                 size += data.len();
                 if size > MAX_BODY {
-                    return Err(too_large());
+                    return Err(too_large(outcome));
                 }
                 content.data.push(data);
             }
@@ -131,10 +132,10 @@ async fn collect(mut body: Body) -> Result<Content, Status> {
     Ok(content)
 }
 
-fn too_large() -> Status {
+fn too_large(outcome: Outcome) -> Status {
     let message = format!("a message is larger than {MAX_MESSAGE_BYTES} bytes");
     RichError::new(Code::ResourceExhausted, Reason::MessageTooLarge, message)
-        .outcome(Outcome::SentUnknown)
+        .outcome(outcome)
         .fixable_by(FixableBy::User)
         .into()
 }

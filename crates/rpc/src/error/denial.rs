@@ -8,8 +8,12 @@ use super::{FixableBy, Outcome, Reason, RichError};
 /// The error for a denial. Nothing in it says whether anything exists.
 pub(crate) fn denied(denial: &Denial) -> RichError {
     let (code, reason, who) = match denial {
-        Denial::TokenMissing => (Code::Unauthenticated, Reason::TokenMissing, FixableBy::User),
-        Denial::TokenInvalid => (Code::Unauthenticated, Reason::TokenInvalid, FixableBy::User),
+        // One reason and one message for both: a stranger learns nothing about tokens.
+        Denial::TokenMissing | Denial::TokenInvalid => (
+            Code::Unauthenticated,
+            Reason::Unauthenticated,
+            FixableBy::User,
+        ),
         Denial::MethodUnknown => (
             Code::Unimplemented,
             Reason::MethodUnknown,
@@ -31,7 +35,16 @@ pub(crate) fn denied(denial: &Denial) -> RichError {
             FixableBy::Admin,
         ),
     };
-    let error = RichError::new(code, reason, denial.to_string())
+    let message = match denial {
+        Denial::TokenMissing | Denial::TokenInvalid => {
+            "the call carries no bearer token that is known here".to_owned()
+        }
+        Denial::MethodUnknown
+        | Denial::RoleNotAllowed { .. }
+        | Denial::VerbNotAllowed { .. }
+        | Denial::ScopeNotAllowed { .. } => denial.to_string(),
+    };
+    let error = RichError::new(code, reason, message)
         .outcome(Outcome::NotSent)
         .fixable_by(who);
     match denial {

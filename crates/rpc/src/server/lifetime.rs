@@ -196,7 +196,7 @@ fn expired(limit: Limit) -> Status {
 fn server_draining() -> Status {
     RichError::new(
         Code::Unavailable,
-        Reason::ServerDraining,
+        Reason::ShuttingDown,
         "the server is going away",
     )
     .outcome(Outcome::NotSent)

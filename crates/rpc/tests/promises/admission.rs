@@ -12,14 +12,14 @@ use crate::{
     suite::{PATIENCE, Suite, open, reaches, soon, unary},
 };
 
-fn limited(limits: Limits) -> Suite {
+pub(crate) fn limited(limits: Limits) -> Suite {
     Suite::with(ServerOptions {
         limits,
         ..ServerOptions::default()
     })
 }
 
-fn assert_shed(status: &Status) {
+pub(crate) fn assert_shed(status: &Status) {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     let view = ErrorView::of(status).expect("ours");
     assert_eq!(
@@ -128,7 +128,7 @@ async fn streams_calls_and_health_have_budgets_of_their_own() {
 }
 
 #[tokio::test]
-async fn strangers_who_watch_health_use_up_nobodys_streams() {
+async fn strangers_who_watch_health_use_up_neither_streams_nor_probes() {
     let suite = limited(Limits {
         streams: 1,
         public: 2,
@@ -145,6 +145,8 @@ async fn strangers_who_watch_health_use_up_nobodys_streams() {
             .await
             .is_ok()
     );
+    let health = crate::health::check(&suite, "").await;
+    assert!(health.is_ok(), "probes are answered meanwhile: {health:?}");
 }
 
 #[tokio::test]
@@ -154,7 +156,7 @@ async fn a_call_that_is_given_up_gives_its_permit_back() {
         ..Limits::default()
     });
     let channels = suite.channels();
-    let timeout = Duration::from_millis(100);
+    let timeout = Duration::from_millis(700);
     let call = crate::suite::with_timeout(ask("hang"), timeout);
     assert!(unary(&channels.unary, PUT, call).await.is_err());
     reaches(&suite.state.gone, 1).await;
@@ -162,4 +164,15 @@ async fn a_call_that_is_given_up_gives_its_permit_back() {
         while unary(&channels.unary, GET, ask("echo")).await.is_err() {}
     });
     assert!(answered.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_full_server_says_so_before_it_looks_at_tokens() {
+    let suite = limited(Limits {
+        calls: 0,
+        ..Limits::default()
+    });
+    let stranger = suite.channels_of("");
+    let refused = unary(&stranger.unary, GET, ask("echo")).await;
+    assert_shed(&refused.expect_err("refused"));
 }

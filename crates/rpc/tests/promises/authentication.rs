@@ -4,7 +4,7 @@ use rpc::error::ErrorView;
 use tonic::{Code, Status};
 
 use crate::{
-    service::{Ask, FOR_RUNTIME, GET, WATCH, ask},
+    service::{Ask, FOR_RUNTIME, FOREIGN, GET, WATCH, ask},
     suite::{Suite, open, unary},
 };
 
@@ -33,7 +33,8 @@ async fn a_caller_with_a_token_gets_through_as_its_principal() {
 #[tokio::test]
 async fn without_a_valid_token_every_path_is_unauthenticated() {
     let suite = Suite::start();
-    for (token, expected) in [("", "TOKEN_MISSING"), ("nobody", "TOKEN_INVALID")] {
+    let expected = "UNAUTHENTICATED";
+    for token in ["", "nobody"] {
         let channels = suite.channels_of(token);
         for path in [
             GET,
@@ -56,6 +57,22 @@ async fn without_a_valid_token_every_path_is_unauthenticated() {
         assert_eq!(reason(&status), (Code::Unauthenticated, expected.into()));
     }
     assert_eq!(*suite.state.begun.borrow(), 0, "no handler was reached");
+}
+
+#[tokio::test]
+async fn a_missing_and_a_wrong_token_cannot_be_told_apart() {
+    let suite = Suite::start();
+    let mut refusals = Vec::new();
+    for token in ["", "nobody"] {
+        let status = unary(&suite.channels_of(token).unary, GET, ask("echo")).await;
+        let status = status.expect_err("denied");
+        refusals.push((
+            status.code(),
+            status.message().to_owned(),
+            ErrorView::of(&status),
+        ));
+    }
+    assert_eq!(refusals[0], refusals[1]);
 }
 
 #[tokio::test]
@@ -126,4 +143,12 @@ async fn a_token_file_is_as_good_as_a_token() {
             .text,
         "ada"
     );
+}
+
+#[tokio::test]
+async fn a_method_of_a_service_that_is_served_elsewhere_is_unknown_here() {
+    let suite = Suite::start();
+    let status = unary(&suite.channels().unary, FOREIGN, ask("echo")).await;
+    let expected = (Code::Unimplemented, "METHOD_UNKNOWN".into());
+    assert_eq!(reason(&status.expect_err("unknown")), expected);
 }

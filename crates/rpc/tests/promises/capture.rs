@@ -1,4 +1,4 @@
-//! A tracing layer that keeps the spans of this thread, with their fields.
+//! A tracing layer that keeps the spans of this thread, with their fields, and its errors.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracing::{
-    Level, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
     subscriber::DefaultGuard,
@@ -30,7 +30,10 @@ pub(crate) struct Ended {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Capture(Arc<Mutex<Vec<Ended>>>);
+pub(crate) struct Capture {
+    spans: Arc<Mutex<Vec<Ended>>>,
+    errors: Arc<Mutex<Vec<Fields>>>,
+}
 
 impl Capture {
     /// Captures on this thread until the guard is dropped.
@@ -44,12 +47,18 @@ impl Capture {
 
     /// The ended spans with this name.
     pub(crate) fn ended(&self, name: &str) -> Vec<Ended> {
-        let spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         spans
             .iter()
             .filter(|span| span.name == name)
             .cloned()
             .collect()
+    }
+
+    /// What was logged at ERROR.
+    pub(crate) fn errors(&self) -> Vec<Fields> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.clone()
     }
 }
 
@@ -81,12 +90,21 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Capture {
         }
     }
 
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::ERROR {
+            let mut fields = Fields::new();
+            event.record(&mut Visitor(&mut fields));
+            let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+            errors.push(fields);
+        }
+    }
+
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         if let Some(span) = context.span(&id)
             && let Some(fields) = span.extensions_mut().remove::<Fields>()
         {
             let (name, level) = (span.name(), *span.metadata().level());
-            let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
             spans.push(Ended {
                 name,
                 level,

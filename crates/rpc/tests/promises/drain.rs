@@ -51,7 +51,7 @@ async fn an_open_watch_and_a_silent_connection_do_not_hold_up_the_end() {
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(
         ErrorView::reason_of(&status).as_deref(),
-        Some("SERVER_DRAINING")
+        Some("SHUTTING_DOWN")
     );
     let mut last = None;
     while let Some(Ok(answer)) = watcher.next().await {

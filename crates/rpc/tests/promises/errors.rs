@@ -1,12 +1,15 @@
 //! Errors: panics and careless statuses tell callers nothing but a trace id.
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use rpc::error::ErrorView;
 use tonic::{Code, Status};
 
 use crate::{
+    capture::Capture,
     service::{Ask, GET, PUT, WATCH, ask},
     suite::{Suite, open, unary},
+    wire::{Wire, framed, status},
 };
 
 fn assert_sealed(status: &Status) {
@@ -128,4 +131,42 @@ async fn an_answer_over_four_mebibytes_is_not_read_to_its_end() {
         ErrorView::reason_of(&status).as_deref(),
         Some("MESSAGE_TOO_LARGE")
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_message_is_the_callers_fault_and_no_error_in_our_log() {
+    let (capture, _guard) = Capture::start();
+    let suite = Suite::start();
+    let mut wire = Wire::connect(suite.address()).await;
+    let unreadable = [
+        // A length that the message does not have, in a message of the right length.
+        framed(&[0x0a, 0xff]),
+        // A prefix that promises more than there is.
+        Bytes::from_static(&[0, 0, 0, 1, 0, 1]),
+        // No message at all.
+        Bytes::new(),
+        // Compressed, in no way that was announced; and a flag that there is not.
+        Bytes::from_static(&[1, 0, 0, 0, 0]),
+        Bytes::from_static(&[7, 0, 0, 0, 0]),
+    ];
+    for path in [GET, WATCH] {
+        for content in &unreadable {
+            let answer = wire.send(path, &[], content.clone()).await;
+            let (_, headers) = status(answer.expect("answer")).await;
+            let status = Status::from_header_map(&headers).expect("a status");
+            assert_eq!(status.code(), Code::InvalidArgument, "{content:?}");
+            assert_eq!(status.message(), "the request is not a readable message");
+            let reason = ErrorView::reason_of(&status);
+            assert_eq!(reason.as_deref(), Some("FIELD_INVALID"), "{content:?}");
+        }
+    }
+    assert_eq!(*suite.state.begun.borrow(), 0, "no handler was reached");
+    assert!(capture.errors().is_empty(), "{:?}", capture.errors());
+}
+
+#[tokio::test]
+async fn a_handler_that_cannot_read_something_else_is_our_fault() {
+    let suite = Suite::start();
+    let status = unary(&suite.channels().unary, PUT, ask("leak decoding")).await;
+    assert_sealed(&status.expect_err("leaked"));
 }

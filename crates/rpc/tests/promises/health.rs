@@ -126,14 +126,18 @@ async fn services_v1alpha(suite: &Suite) -> Result<Vec<String>, Status> {
 }
 
 #[tokio::test]
-async fn both_versions_of_reflection_list_the_services_without_a_token() {
+async fn both_versions_of_reflection_list_what_is_served_without_a_token() {
     let suite = Suite::start();
-    let (new, old) = (services_v1(&suite).await, services_v1alpha(&suite).await);
-    for services in [new.expect("v1"), old.expect("v1alpha")] {
-        assert!(
-            services.contains(&"grpc.health.v1.Health".to_owned()),
-            "{services:?}"
-        );
+    for services in [services_v1(&suite).await, services_v1alpha(&suite).await] {
+        let mut services = services.expect("list");
+        services.sort();
+        let served = [
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "grpc.reflection.v1alpha.ServerReflection",
+            "test.v1.TestService",
+        ];
+        assert_eq!(services, served);
     }
 }
 
@@ -154,4 +158,39 @@ async fn a_descriptor_set_that_is_none_is_refused_at_the_start() {
     let listener = rpc::Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bound");
     let server = rpc::Server::new(ServerOptions::default(), crate::suite::gate());
     assert!(server.descriptors(b"\xff\xff").start(listener).is_err());
+}
+
+#[tokio::test]
+async fn services_of_the_descriptors_that_are_not_served_are_not_listed() {
+    use prost::Message as _;
+    use prost_types::{FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto};
+    let service = |name: &str| ServiceDescriptorProto {
+        name: Some(name.into()),
+        ..ServiceDescriptorProto::default()
+    };
+    let file = FileDescriptorProto {
+        name: Some("test.proto".into()),
+        package: Some("test.v1".into()),
+        service: vec![service("TestService"), service("ServedElsewhere")],
+        ..FileDescriptorProto::default()
+    };
+    let encoded: &'static [u8] = FileDescriptorSet { file: vec![file] }
+        .encode_to_vec()
+        .leak();
+    let listener = rpc::Listener::bind("127.0.0.1:0".parse().expect("address")).expect("bound");
+    let state = crate::service::State::new(None);
+    let server = rpc::Server::new(ServerOptions::default(), crate::suite::gate())
+        .descriptors(encoded)
+        .add(crate::service::TestService(state.clone()))
+        .start(listener)
+        .expect("started");
+    let services = services_v1(&Suite { server, state }).await.expect("list");
+    assert!(
+        services.contains(&"test.v1.TestService".to_owned()),
+        "{services:?}"
+    );
+    assert!(
+        !services.contains(&"test.v1.ServedElsewhere".to_owned()),
+        "{services:?}"
+    );
 }

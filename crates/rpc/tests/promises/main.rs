@@ -13,4 +13,5 @@ mod retries;
 mod service;
 mod suite;
 mod trace;
+mod unread;
 mod wire;

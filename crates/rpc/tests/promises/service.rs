@@ -70,10 +70,14 @@ pub(crate) const PUT: &str = "/test.v1.TestService/Put";
 pub(crate) const WATCH: &str = "/test.v1.TestService/Watch";
 pub(crate) const FOR_RUNTIME: &str = "/test.v1.TestService/ForRuntime";
 
-pub(crate) static RULES: [MethodRule; 4] = [
+/// A method with a rule, of a service that nobody here serves.
+pub(crate) const FOREIGN: &str = "/other.v1.OtherService/Get";
+
+pub(crate) static RULES: [MethodRule; 5] = [
     rule(GET, true, false),
     rule(PUT, false, false),
     rule(WATCH, true, true),
+    rule(FOREIGN, true, false),
     MethodRule {
         roles: &[Role::RuntimeSync],
         ..rule(FOR_RUNTIME, true, false)
@@ -97,6 +101,8 @@ pub(crate) struct State {
     pub(crate) gone: watch::Sender<usize>,
     /// What "wait" waits for.
     pub(crate) release: Semaphore,
+    /// Messages that "flood" has made.
+    pub(crate) made: AtomicUsize,
     /// Calls that were tried.
     pub(crate) tries: AtomicUsize,
     /// The headers of the last call.
@@ -111,6 +117,7 @@ impl State {
             begun: watch::Sender::new(0),
             gone: watch::Sender::new(0),
             release: Semaphore::new(0),
+            made: AtomicUsize::new(0),
             tries: AtomicUsize::new(0),
             headers: watch::Sender::default(),
             onward,
@@ -203,6 +210,9 @@ async fn get(state: Arc<State>, request: Request<Ask>) -> Said1 {
         }
         "panic" => panic!("by request, password hunter2"),
         "leak" => Err(Status::internal("password hunter2")),
+        "leak decoding" => Err(Status::internal(
+            "failed to decode Protobuf message: password hunter2",
+        )),
         "leak unknown" => Err(Status::unknown("password hunter2")),
         "deadline" => Ok(deadline(&caller)),
         "onward" => onward(&state).await,
@@ -261,7 +271,14 @@ async fn watch(state: Arc<State>, request: Request<Ask>) -> Result<Response<Said
         "hang" => stream::pending().boxed(),
         "panic" => stream::once(async { panic!("in the stream, password hunter2") }).boxed(),
         "leak" => stream::iter([Err(Status::internal("password hunter2"))]).boxed(),
-        "flood" => stream::repeat_with(|| Ok(said("x".repeat(64 * 1024), 0))).boxed(),
+        "flood" => {
+            let state = Arc::clone(&state);
+            stream::repeat_with(move || {
+                state.made.fetch_add(1, Ordering::SeqCst);
+                Ok(said("x".repeat(64 * 1024), 0))
+            })
+            .boxed()
+        }
         "polite" => stream::once(async move {
             caller.draining.cancelled().await;
             Ok(said("resume here", 7))

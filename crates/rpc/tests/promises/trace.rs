@@ -60,7 +60,7 @@ async fn the_status_stands_in_the_span_and_server_faults_as_errors() {
     let channel = suite.channels().unary;
     assert!(unary(&channel, GET, ask("panic")).await.is_err());
     assert!(unary(&channel, GET, ask("exhausted")).await.is_err());
-    let timeout = std::time::Duration::from_millis(100);
+    let timeout = std::time::Duration::from_millis(700);
     assert!(
         unary(&channel, GET, with_timeout(ask("hang"), timeout))
             .await
@@ -116,6 +116,31 @@ async fn the_span_of_a_stream_lasts_as_long_as_its_body() {
     reaches(&suite.state.gone, 1).await;
     let span = ended(&capture, "rpc.server", 1).await.remove(0);
     assert_eq!(span.fields["rpc.status_code"], "CANCELLED");
+}
+
+#[tokio::test]
+async fn the_clients_span_of_a_stream_says_how_the_stream_ended() {
+    let (capture, _guard) = Capture::start();
+    let suite = Suite::start();
+    let channel = suite.channels().streams;
+    for (count, what) in ["end", "leak"].into_iter().enumerate() {
+        let mut stream = open(&channel, WATCH, ask(what)).await.expect("open");
+        assert_eq!(capture.ended("rpc.client").len(), count);
+        while let Some(Ok(_)) = stream.next().await {}
+        drop(stream);
+    }
+    let mut given_up = open(&channel, WATCH, ask("hang")).await.expect("open");
+    assert!(given_up.next().await.expect("some").is_ok());
+    drop(given_up);
+    let timeout = std::time::Duration::from_millis(900);
+    let late = with_timeout(ask("hang"), timeout);
+    let mut late = open(&channel, WATCH, late).await.expect("open");
+    while let Some(Ok(_)) = late.next().await {}
+    drop(late);
+    let spans = ended(&capture, "rpc.client", 4).await;
+    let code = |span: &Ended| span.fields["rpc.status_code"].clone();
+    let codes: Vec<_> = spans.iter().map(code).collect();
+    assert_eq!(codes, ["OK", "INTERNAL", "CANCELLED", "DEADLINE_EXCEEDED"]);
 }
 
 #[tokio::test]

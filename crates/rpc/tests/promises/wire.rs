@@ -20,8 +20,16 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        // What HTTP/2 begins with.
+        Self::with_window(address, 65_535).await
+    }
+
+    /// A client that takes so many bytes of each answer before it has to ask for more.
+    pub(crate) async fn with_window(address: SocketAddr, window: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("connected");
-        let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+        let mut builder = h2::client::Builder::new();
+        let handshake = builder.initial_window_size(window).handshake(stream);
+        let (sender, connection) = handshake.await.expect("handshake");
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         Self {
@@ -47,6 +55,17 @@ impl Wire {
         headers: &[(&'static str, &'static str)],
         message: &Ask,
     ) -> Result<Response<h2::RecvStream>, h2::Error> {
+        self.send(path, headers, framed(&message.encode_to_vec()))
+            .await
+    }
+
+    /// Like [`Wire::call`], with a body as it stands.
+    pub(crate) async fn send(
+        &mut self,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+        content: Bytes,
+    ) -> Result<Response<h2::RecvStream>, h2::Error> {
         let mut request = Request::builder()
             .method(Method::POST)
             .version(Version::HTTP_2)
@@ -60,16 +79,15 @@ impl Wire {
         let request = request.body(()).expect("request");
         let mut sender = self.sender.clone().ready().await?;
         let (answer, mut body) = sender.send_request(request, false)?;
-        body.send_data(framed(message), true)?;
+        body.send_data(content, true)?;
         answer.await
     }
 }
 
 /// A message with its gRPC prefix.
-fn framed(message: &Ask) -> Bytes {
-    let encoded = message.encode_to_vec();
+pub(crate) fn framed(encoded: &[u8]) -> Bytes {
     let length = u32::try_from(encoded.len()).expect("small");
-    [&[0][..], &length.to_be_bytes(), &encoded].concat().into()
+    [&[0][..], &length.to_be_bytes(), encoded].concat().into()
 }
 
 /// The status of an answer: in its head, or in its trailers after whatever it streamed.

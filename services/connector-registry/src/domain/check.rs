@@ -37,7 +37,10 @@ pub fn line(text: &str, limit: usize) -> Result<(), Requirement> {
 pub fn paragraph(text: &str, limit: usize) -> Result<(), Requirement> {
     if text.chars().count() > limit {
         Err("is too long")
-    } else if text.chars().any(|character| character.is_control() && !matches!(character, '\n' | '\t')) {
+    } else if text
+        .chars()
+        .any(|character| character.is_control() && !matches!(character, '\n' | '\t'))
+    {
         Err("must not contain control characters other than line feed and tab")
     } else {
         Ok(())
@@ -49,8 +52,13 @@ pub fn paragraph(text: &str, limit: usize) -> Result<(), Requirement> {
 /// # Errors
 /// What the key must be.
 pub fn label_key(key: &str) -> Result<(), Requirement> {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
-    let starts = key.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let inner = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+    };
+    let starts = key
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
     if starts && key.len() <= 63 && key.bytes().all(inner) {
         Ok(())
     } else {
@@ -63,7 +71,8 @@ pub fn label_key(key: &str) -> Result<(), Requirement> {
 /// # Errors
 /// What the value must be.
 pub fn label_value(value: &str) -> Result<(), Requirement> {
-    line(value, 256).map_err(|_| "a label value has at most 256 characters and no control characters")
+    line(value, 256)
+        .map_err(|_| "a label value has at most 256 characters and no control characters")
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use super::{
     lease::Lease,
     spec::{SecretField, Source, Spec, Transport},
-    state::State,
-    status::{RUNTIME_UNREACHABLE, Readiness, SECRET_MISSING, SECRET_NEEDS_REBIND, SPEC_TOO_NEW, Status},
+    status::{
+        RUNTIME_UNREACHABLE, Readiness, SECRET_MISSING, SECRET_NEEDS_REBIND, SPEC_TOO_NEW, Status,
+    },
     timestamp::Timestamp,
 };
 
@@ -85,7 +86,10 @@ impl Connector {
     /// Whether the connector leads elsewhere than `secret` was entered for.
     #[must_use]
     pub fn needs_rebind(&self, secret: &StoredSecret) -> bool {
-        self.spec.transport.destination().is_ok_and(|here| here.as_str() != secret.destination)
+        self.spec
+            .transport
+            .destination()
+            .is_ok_and(|here| here.as_str() != secret.destination)
     }
 
     /// What can be said of it without any runtime.
@@ -99,11 +103,18 @@ impl Connector {
     #[must_use]
     pub fn changed(&self, spec: Spec, secrets: Vec<StoredSecret>, now: Timestamp) -> Self {
         let for_sessions = spec.differs_for_sessions(&self.spec) || secrets != self.secrets;
-        let mut changed = Self { spec, secrets, ..self.clone() };
+        let mut changed = Self {
+            spec,
+            secrets,
+            ..self.clone()
+        };
         if for_sessions {
             changed.revisions.generation += 1;
             let readiness = changed.readiness();
-            changed.status = changed.status.after_change(readiness, changed.revisions.generation, now);
+            changed.status =
+                changed
+                    .status
+                    .after_change(readiness, changed.revisions.generation, now);
         }
         changed
     }
@@ -119,15 +130,21 @@ impl Connector {
     pub fn etag(&self) -> String {
         let counted = format!("{}/{}", self.uid, self.revisions.desired_revision);
         let digest = Sha256::digest(counted.as_bytes());
-        let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = digest
+            .iter()
+            .take(12)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         format!("\"{hex}\"")
     }
 
     /// Since when no runtime has been reporting of this connector; `None` when one does or none is needed.
     #[must_use]
     pub fn stale_since(&self, lease: Option<&Lease>, now: Timestamp) -> Option<Timestamp> {
-        if self.status.state == State::Disabled {
-            return None;
+        match self.readiness() {
+            Readiness::Ready => {}
+            // What is known without a runtime does not grow old.
+            Readiness::Disabled | Readiness::Blocked(_) => return None,
         }
         match lease {
             Some(lease) if lease.is_present(now) => None,
@@ -139,16 +156,19 @@ impl Connector {
     /// Whether what was observed has caught up with what is desired, and waiting longer changes nothing by itself.
     #[must_use]
     pub fn is_settled(&self, lease: Option<&Lease>, now: Timestamp) -> bool {
-        let blocked = matches!(self.readiness(), Readiness::Blocked(_));
         self.status.observed_generation == self.revisions.generation
             && self.status.state.is_settled()
-            && (blocked || self.stale_since(lease, now).is_none())
+            && self.stale_since(lease, now).is_none()
     }
 
     /// The reason to show: that of the status, unless nobody vouches for it any more.
     #[must_use]
     pub fn reason(&self, stale: Option<Timestamp>) -> &str {
-        if stale.is_some() { RUNTIME_UNREACHABLE } else { &self.status.detail.reason }
+        if stale.is_some() {
+            RUNTIME_UNREACHABLE
+        } else {
+            &self.status.detail.reason
+        }
     }
 }
 
@@ -167,18 +187,28 @@ pub fn readiness(spec: &Spec, secrets: &[StoredSecret]) -> Readiness {
         match secrets.iter().find(|secret| secret.field == field) {
             None => return Readiness::Blocked(SECRET_MISSING),
             Some(secret) => {
-                rebind |= destination.as_ref().is_ok_and(|here| here.as_str() != secret.destination);
+                rebind |= destination
+                    .as_ref()
+                    .is_ok_and(|here| here.as_str() != secret.destination);
             }
         }
     }
-    if rebind { Readiness::Blocked(SECRET_NEEDS_REBIND) } else { Readiness::Ready }
+    if rebind {
+        Readiness::Blocked(SECRET_NEEDS_REBIND)
+    } else {
+        Readiness::Ready
+    }
 }
 
 /// The references that a changed spec no longer names.
 #[must_use]
 pub fn dropped_secrets(spec: &Spec, secrets: &[StoredSecret]) -> Vec<StoredSecret> {
     let named: Vec<SecretField> = spec.transport.secret_fields().collect();
-    secrets.iter().filter(|secret| !named.contains(&secret.field)).cloned().collect()
+    secrets
+        .iter()
+        .filter(|secret| !named.contains(&secret.field))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]
@@ -189,6 +219,7 @@ mod tests {
     use crate::domain::{
         lease,
         spec::{Field, FieldValue, SecretPlace, StreamableHttp, Timeouts},
+        state::State,
     };
 
     fn at(seconds: i64) -> Timestamp {
@@ -196,14 +227,21 @@ mod tests {
     }
 
     fn spec(url: &str) -> Spec {
-        let key = Field { name: "X-Key".into(), prefix: String::new(), value: FieldValue::Secret };
+        let key = Field {
+            name: "X-Key".into(),
+            prefix: String::new(),
+            value: FieldValue::Secret,
+        };
         Spec {
             display_name: String::new(),
             description: String::new(),
             icon_uri: String::new(),
             labels: BTreeMap::new(),
             enabled: true,
-            transport: Transport::StreamableHttp(StreamableHttp { url: url.into(), headers: vec![key] }),
+            transport: Transport::StreamableHttp(StreamableHttp {
+                url: url.into(),
+                headers: vec![key],
+            }),
             timeouts: Timeouts::default(),
         }
     }
@@ -230,7 +268,10 @@ mod tests {
             spec: spec("https://mcp.example/a"),
             secrets: vec![secret("x-key", "https://mcp.example:443")],
             status: Status::first(Readiness::Ready, 1, at(1)),
-            revisions: Revisions { generation: 1, ..Revisions::default() },
+            revisions: Revisions {
+                generation: 1,
+                ..Revisions::default()
+            },
             create_time: at(1),
             update_time: at(1),
         }
@@ -239,12 +280,27 @@ mod tests {
     #[test]
     fn a_secret_is_missing_until_it_is_set_and_bound_to_its_destination() {
         let set = [secret("x-key", "https://mcp.example:443")];
-        assert_eq!(readiness(&spec("https://mcp.example/a"), &[]), Readiness::Blocked(SECRET_MISSING));
-        assert_eq!(readiness(&spec("https://mcp.example/a"), &set), Readiness::Ready);
-        assert_eq!(readiness(&spec("https://mcp.example/b?c"), &set), Readiness::Ready);
+        assert_eq!(
+            readiness(&spec("https://mcp.example/a"), &[]),
+            Readiness::Blocked(SECRET_MISSING)
+        );
+        assert_eq!(
+            readiness(&spec("https://mcp.example/a"), &set),
+            Readiness::Ready
+        );
+        assert_eq!(
+            readiness(&spec("https://mcp.example/b?c"), &set),
+            Readiness::Ready
+        );
         let elsewhere = spec("https://evil.example/a");
-        assert_eq!(readiness(&elsewhere, &set), Readiness::Blocked(SECRET_NEEDS_REBIND));
-        let disabled = Spec { enabled: false, ..elsewhere };
+        assert_eq!(
+            readiness(&elsewhere, &set),
+            Readiness::Blocked(SECRET_NEEDS_REBIND)
+        );
+        let disabled = Spec {
+            enabled: false,
+            ..elsewhere
+        };
         assert_eq!(readiness(&disabled, &set), Readiness::Disabled);
     }
 
@@ -270,33 +326,63 @@ mod tests {
     #[test]
     fn only_what_sessions_depend_on_makes_a_new_generation() {
         let before = connector();
-        let renamed = Spec { display_name: "New".into(), ..before.spec.clone() };
-        assert_eq!(before.changed(renamed, before.secrets.clone(), at(9)).revisions.generation, 1);
-        let moved = before.changed(spec("https://other.example/"), before.secrets.clone(), at(9));
+        let renamed = Spec {
+            display_name: "New".into(),
+            ..before.spec.clone()
+        };
+        assert_eq!(
+            before
+                .changed(renamed, before.secrets.clone(), at(9))
+                .revisions
+                .generation,
+            1
+        );
+        let moved = before.changed(
+            spec("https://other.example/"),
+            before.secrets.clone(),
+            at(9),
+        );
         assert_eq!(moved.revisions.generation, 2);
         assert_eq!(moved.status.detail.reason, SECRET_NEEDS_REBIND);
         assert!(before.leads_elsewhere(&moved.spec));
         let unset = before.changed(before.spec.clone(), vec![], at(9));
-        assert_eq!((unset.revisions.generation, unset.reason(None)), (2, SECRET_MISSING));
+        assert_eq!(
+            (unset.revisions.generation, unset.reason(None)),
+            (2, SECRET_MISSING)
+        );
         assert!(!before.leads_elsewhere(&spec("https://mcp.example/other")));
     }
 
     #[test]
     fn a_silent_runtime_makes_a_status_stale() {
-        let lease = lease::after_report(None, "a", 0, at(10), Duration::from_secs(30)).expect("free");
+        let lease =
+            lease::after_report(None, "a", 0, at(10), Duration::from_secs(30)).expect("free");
         let connector = connector();
         assert_eq!(connector.stale_since(Some(&lease), at(39)), None);
         assert_eq!(connector.stale_since(Some(&lease), at(41)), Some(at(40)));
         assert_eq!(connector.stale_since(None, at(41)), Some(at(1)));
         assert_eq!(connector.reason(Some(at(40))), RUNTIME_UNREACHABLE);
-        let mut disabled = connector;
-        disabled.status.state = State::Disabled;
-        assert_eq!(disabled.stale_since(None, at(41)), None);
+        let disabled = Spec {
+            enabled: false,
+            ..connector.spec.clone()
+        };
+        assert_eq!(
+            connector
+                .changed(disabled, connector.secrets.clone(), at(9))
+                .stale_since(None, at(41)),
+            None
+        );
+        let blocked = connector.changed(connector.spec.clone(), vec![], at(9));
+        assert_eq!(
+            (blocked.stale_since(None, at(41)), blocked.reason(None)),
+            (None, SECRET_MISSING)
+        );
     }
 
     #[test]
     fn settled_means_caught_up_decided_and_vouched_for() {
-        let lease = lease::after_report(None, "a", 0, at(10), Duration::from_secs(30)).expect("free");
+        let lease =
+            lease::after_report(None, "a", 0, at(10), Duration::from_secs(30)).expect("free");
         let mut connector = connector();
         assert!(!connector.is_settled(Some(&lease), at(11)));
         connector.status.state = State::Ready;

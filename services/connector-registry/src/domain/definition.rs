@@ -26,7 +26,11 @@ impl std::str::FromStr for DefinitionHash {
 
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() == 64 && text.bytes().all(hex) { Ok(Self(text.to_owned())) } else { Err(InvalidHash) }
+        if text.len() == 64 && text.bytes().all(hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidHash)
+        }
     }
 }
 
@@ -82,9 +86,13 @@ impl Definition {
             return Err(Unacceptable::NotAnObject);
         };
         let text = |member: Option<&Value>, limit| {
-            member.and_then(Value::as_str).map(|text| text.chars().take(limit).collect::<String>())
+            member
+                .and_then(Value::as_str)
+                .map(|text| text.chars().take(limit).collect::<String>())
         };
-        let annotated = members.get("annotations").and_then(|annotations| annotations.get("title"));
+        let annotated = members
+            .get("annotations")
+            .and_then(|annotations| annotations.get("title"));
         let title = text(members.get("title"), MAX_TITLE).or_else(|| text(annotated, MAX_TITLE));
         let description = text(members.get("description"), MAX_DESCRIPTION);
         if canonical.sha256_hex() != hash.as_str() {
@@ -92,7 +100,12 @@ impl Definition {
         }
         // PostgreSQL's text cannot hold NUL, which JSON can.
         let printable = |text: Option<String>| text.unwrap_or_default().replace('\0', "\u{fffd}");
-        Ok(Self { hash, title: printable(title), description: printable(description), json })
+        Ok(Self {
+            hash,
+            title: printable(title),
+            description: printable(description),
+            json,
+        })
     }
 }
 
@@ -101,7 +114,11 @@ mod tests {
     use super::*;
 
     fn hash(json: &str) -> DefinitionHash {
-        Canonical::of(json.as_bytes()).expect("JSON").sha256_hex().parse().expect("hash")
+        Canonical::of(json.as_bytes())
+            .expect("JSON")
+            .sha256_hex()
+            .parse()
+            .expect("hash")
     }
 
     #[test]
@@ -109,9 +126,17 @@ mod tests {
         let json = r#"{ "title":"Read","description":"Reads a file", "name":"read" }"#;
         let definition = Definition::new(hash(json), json.to_owned()).expect("acceptable");
         assert_eq!(definition.json, json);
-        assert_eq!((definition.title.as_str(), definition.description.as_str()), ("Read", "Reads a file"));
+        assert_eq!(
+            (definition.title.as_str(), definition.description.as_str()),
+            ("Read", "Reads a file")
+        );
         let annotated = r#"{"name":"x","annotations":{"title":"X"}}"#;
-        assert_eq!(Definition::new(hash(annotated), annotated.to_owned()).expect("ok").title, "X");
+        assert_eq!(
+            Definition::new(hash(annotated), annotated.to_owned())
+                .expect("ok")
+                .title,
+            "X"
+        );
     }
 
     #[test]
@@ -123,12 +148,27 @@ mod tests {
     #[test]
     fn a_wrong_hash_and_what_is_no_object_are_refused() {
         let json = r#"{"name":"x"}"#.to_owned();
-        assert_eq!(Definition::new(hash("{}"), json), Err(Unacceptable::WrongHash));
-        assert_eq!(Definition::new(hash("[]"), "[]".into()), Err(Unacceptable::NotAnObject));
-        assert_eq!(Definition::new(hash("{}"), "{".into()), Err(Unacceptable::NotCanonical));
-        assert_eq!(Definition::new(hash("{}"), r#"{"a":1,"a":1}"#.into()), Err(Unacceptable::NotCanonical));
+        assert_eq!(
+            Definition::new(hash("{}"), json),
+            Err(Unacceptable::WrongHash)
+        );
+        assert_eq!(
+            Definition::new(hash("[]"), "[]".into()),
+            Err(Unacceptable::NotAnObject)
+        );
+        assert_eq!(
+            Definition::new(hash("{}"), "{".into()),
+            Err(Unacceptable::NotCanonical)
+        );
+        assert_eq!(
+            Definition::new(hash("{}"), r#"{"a":1,"a":1}"#.into()),
+            Err(Unacceptable::NotCanonical)
+        );
         let large = format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_DEFINITION));
-        assert_eq!(Definition::new(hash("{}"), large), Err(Unacceptable::TooLarge));
+        assert_eq!(
+            Definition::new(hash("{}"), large),
+            Err(Unacceptable::TooLarge)
+        );
     }
 
     #[test]

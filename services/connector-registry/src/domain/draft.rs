@@ -9,7 +9,10 @@ use sensitive::Text;
 
 use super::{
     check,
-    spec::{Field, FieldValue, SecretField, SecretPlace, Spec, Stdio, StreamableHttp, Timeouts, Transport},
+    spec::{
+        Field, FieldValue, SecretField, SecretPlace, Spec, Stdio, StreamableHttp, Timeouts,
+        Transport,
+    },
     violation::{Findings, Violations},
 };
 
@@ -19,8 +22,12 @@ const MAX_LABELS: usize = 64;
 const MAX_FIELDS: usize = 64;
 const MAX_ARGUMENTS: usize = 64;
 const MAX_PREFIX: usize = 64;
-const CONNECT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
-const CALL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(15 * 60);
+/// All texts of one connector together, so that pages, watches and reports of many stay in bounds.
+const MAX_SPEC: usize = 256 * 1024;
+const CONNECT: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(60);
+const CALL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(15 * 60);
 
 /// A connector as a caller wrote it.
 #[derive(Debug, Default)]
@@ -131,6 +138,10 @@ impl Draft {
             transport,
             timeouts,
         };
+        // A spec is plain data; it always serialises.
+        if serde_json::to_string(&spec).map_or(0, |text| text.len()) > MAX_SPEC {
+            findings.add("", "has at most 256 KiB of text in all");
+        }
         findings.finish(Checked { spec, secrets })
     }
 
@@ -140,8 +151,14 @@ impl Draft {
                 findings.add(field, requirement);
             }
         };
-        note("display_name", check::line(&self.display_name, MAX_DISPLAY_NAME));
-        note("description", check::paragraph(&self.description, MAX_DESCRIPTION));
+        note(
+            "display_name",
+            check::line(&self.display_name, MAX_DISPLAY_NAME),
+        );
+        note(
+            "description",
+            check::paragraph(&self.description, MAX_DESCRIPTION),
+        );
         note("icon_uri", check::icon_uri(&self.icon_uri));
         if self.labels.len() > MAX_LABELS {
             note("labels", Err("a connector has at most 64 labels"));
@@ -149,7 +166,11 @@ impl Draft {
         for (key, value) in &self.labels {
             note("labels", check::label_key(key));
             // Only a key that was found harmless may stand in a path.
-            let path = if check::label_key(key).is_ok() { format!("labels.{key}") } else { "labels".to_owned() };
+            let path = if check::label_key(key).is_ok() {
+                format!("labels.{key}")
+            } else {
+                "labels".to_owned()
+            };
             note(&path, check::label_value(value));
         }
     }
@@ -158,21 +179,37 @@ impl Draft {
 impl TransportDraft {
     fn check(self, secrets: &mut Vec<SecretValue>, findings: &mut Findings) -> Transport {
         match self {
-            Self::Stdio { command, arguments, environment, working_directory } => {
-                findings.within("stdio", |findings| {
-                    check_command(&command, &arguments, &working_directory, findings);
-                    let environment =
-                        check_fields(SecretPlace::Environment, "environment", environment, secrets, findings);
-                    Transport::Stdio(Stdio { command, arguments, environment, working_directory })
+            Self::Stdio {
+                command,
+                arguments,
+                environment,
+                working_directory,
+            } => findings.within("stdio", |findings| {
+                check_command(&command, &arguments, &working_directory, findings);
+                let environment = check_fields(
+                    SecretPlace::Environment,
+                    "environment",
+                    environment,
+                    secrets,
+                    findings,
+                );
+                Transport::Stdio(Stdio {
+                    command,
+                    arguments,
+                    environment,
+                    working_directory,
+                })
+            }),
+            Self::StreamableHttp { url, headers } => {
+                findings.within("streamable_http", |findings| {
+                    if let Err(requirement) = check::endpoint_url(&url) {
+                        findings.add("url", requirement);
+                    }
+                    let headers =
+                        check_fields(SecretPlace::Header, "headers", headers, secrets, findings);
+                    Transport::StreamableHttp(StreamableHttp { url, headers })
                 })
             }
-            Self::StreamableHttp { url, headers } => findings.within("streamable_http", |findings| {
-                if let Err(requirement) = check::endpoint_url(&url) {
-                    findings.add("url", requirement);
-                }
-                let headers = check_fields(SecretPlace::Header, "headers", headers, secrets, findings);
-                Transport::StreamableHttp(StreamableHttp { url, headers })
-            }),
         }
     }
 
@@ -228,7 +265,10 @@ fn check_fields(
     for (at, draft) in drafts.into_iter().enumerate() {
         findings.within(format!("{list}[{at}]"), |findings| {
             let known = SecretField::new(place, &draft.name);
-            if fields.iter().any(|field| SecretField::new(place, &field.name) == known) {
+            if fields
+                .iter()
+                .any(|field| SecretField::new(place, &field.name) == known)
+            {
                 findings.add("name", "is given twice");
             }
             fields.push(check_field(place, draft, secrets, findings));
@@ -246,7 +286,12 @@ fn check_field(
     if let Err(requirement) = check_name(place, &draft.name) {
         findings.add("name", requirement);
     }
-    if draft.prefix.len() > MAX_PREFIX || draft.prefix.chars().any(|character| !(' '..='~').contains(&character)) {
+    if draft.prefix.len() > MAX_PREFIX
+        || draft
+            .prefix
+            .chars()
+            .any(|character| !(' '..='~').contains(&character))
+    {
         findings.add("prefix", "a prefix has at most 64 visible ASCII characters");
     }
     let value = match draft.value {
@@ -261,11 +306,18 @@ fn check_field(
             if let Err(requirement) = check_secret(place, &value) {
                 findings.add("secret", requirement);
             }
-            secrets.push(SecretValue { field: SecretField::new(place, &draft.name), value });
+            secrets.push(SecretValue {
+                field: SecretField::new(place, &draft.name),
+                value,
+            });
             FieldValue::Secret
         }
     };
-    Field { name: draft.name, prefix: draft.prefix, value }
+    Field {
+        name: draft.name,
+        prefix: draft.prefix,
+        value,
+    }
 }
 
 fn check_name(place: SecretPlace, name: &str) -> Result<(), check::Requirement> {
@@ -287,12 +339,19 @@ fn check_value(place: SecretPlace, value: &str) -> Result<(), check::Requirement
 /// # Errors
 /// What the value must be.
 pub fn check_secret(place: SecretPlace, value: &Text) -> Result<(), check::Requirement> {
-    if value.expose().is_empty() { Err("a secret is not empty") } else { check_value(place, value.expose()) }
+    if value.expose().is_empty() {
+        Err("a secret is not empty")
+    } else {
+        check_value(place, value.expose())
+    }
 }
 
 fn check_timeouts(timeouts: Timeouts, findings: &mut Findings) {
     findings.within("timeouts", |findings| {
-        if timeouts.connect.is_some_and(|limit| !CONNECT.contains(&limit)) {
+        if timeouts
+            .connect
+            .is_some_and(|limit| !CONNECT.contains(&limit))
+        {
             findings.add("connect", "is from 1 s to 60 s");
         }
         if timeouts.call.is_some_and(|limit| !CALL.contains(&limit)) {
@@ -326,130 +385,13 @@ impl From<&Field> for FieldDraft {
             FieldValue::Secret => ValueDraft::Declared,
             FieldValue::Plain(value) => ValueDraft::Plain(value.clone()),
         };
-        Self { name: field.name.clone(), prefix: field.prefix.clone(), value }
+        Self {
+            name: field.name.clone(),
+            prefix: field.prefix.clone(),
+            value,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(crate) fn field(name: &str, value: ValueDraft) -> FieldDraft {
-        FieldDraft { name: name.into(), prefix: String::new(), value }
-    }
-
-    fn secret(text: &str) -> ValueDraft {
-        ValueDraft::Secret(Text::new(text.into()))
-    }
-
-    fn paths(result: Result<Checked, Violations>) -> Vec<String> {
-        let violations = result.expect_err("violations").into_vec();
-        violations.into_iter().map(|violation| violation.field).collect()
-    }
-
-    #[test]
-    fn a_stdio_connector_is_split_into_spec_and_secrets() {
-        let draft = Draft {
-            display_name: "Time".into(),
-            transport: Some(TransportDraft::Stdio {
-                command: "uvx".into(),
-                arguments: vec!["mcp-server-time".into()],
-                environment: vec![
-                    field("TOKEN", secret("hunter2")),
-                    field("ZONE", ValueDraft::Plain("UTC".into())),
-                    field("LATER", ValueDraft::Declared),
-                ],
-                working_directory: String::new(),
-            }),
-            ..Draft::default()
-        };
-        let checked = draft.check().expect("valid");
-        assert!(checked.spec.enabled);
-        assert!(!format!("{:?}", checked.spec).contains("hunter2"));
-        let [only] = checked.secrets.as_slice() else { panic!("one secret") };
-        assert_eq!(only.field, SecretField::new(SecretPlace::Environment, "TOKEN"));
-        assert_eq!(only.value.expose(), "hunter2");
-        let declared: Vec<_> = checked.spec.transport.secret_fields().map(|field| field.name).collect();
-        assert_eq!(declared, ["TOKEN", "LATER"]);
-    }
-
-    #[test]
-    fn everything_wrong_is_told_at_once_with_its_path() {
-        let draft = Draft {
-            display_name: "x".repeat(129),
-            description: "\u{0}".into(),
-            icon_uri: "http://icon.example/".into(),
-            labels: BTreeMap::from([("Bad".into(), "x".into()), ("env".into(), "y".repeat(257))]),
-            enabled: None,
-            transport: Some(TransportDraft::StreamableHttp {
-                url: "https://ada:pw@mcp.example/".into(),
-                headers: vec![
-                    field("Accept", ValueDraft::Plain("x".into())),
-                    field("X-Key", secret("a\r\nb")),
-                    field("x-key", ValueDraft::Declared),
-                    field("X-Empty", secret("")),
-                    field("X-Plain", ValueDraft::Plain("é".into())),
-                ],
-            }),
-            timeouts: Some(Timeouts { connect: Some(Duration::ZERO), call: Some(Duration::from_secs(901)) }),
-        };
-        assert_eq!(
-            paths(draft.check()),
-            [
-                "connector.display_name",
-                "connector.description",
-                "connector.icon_uri",
-                "connector.labels",
-                "connector.labels.env",
-                "connector.timeouts.connect",
-                "connector.timeouts.call",
-                "connector.streamable_http.url",
-                "connector.streamable_http.headers[0].name",
-                "connector.streamable_http.headers[1].secret",
-                "connector.streamable_http.headers[2].name",
-                "connector.streamable_http.headers[3].secret",
-                "connector.streamable_http.headers[4].plain",
-            ]
-        );
-    }
-
-    #[test]
-    fn no_finding_repeats_what_was_sent() {
-        let draft = Draft {
-            transport: Some(TransportDraft::Stdio {
-                command: "npx".into(),
-                arguments: vec!["--token=hunter2hunter2".into()],
-                environment: vec![field("hunter2-name", secret("hunter2\0"))],
-                working_directory: "hunter2".into(),
-            }),
-            ..Draft::default()
-        };
-        let violations = draft.check().expect_err("violations");
-        assert_eq!(violations.as_slice().len(), 4);
-        assert!(!format!("{violations:?} {violations}").contains("hunter2"));
-    }
-
-    #[test]
-    fn counts_are_bounded() {
-        let stdio = |arguments: usize, variables: usize| Draft {
-            labels: (0..=64).map(|number| (format!("l{number}"), String::new())).collect(),
-            transport: Some(TransportDraft::Stdio {
-                command: "npx".into(),
-                arguments: vec!["a".into(); arguments],
-                environment: (0..variables).map(|number| field(&format!("V{number}"), ValueDraft::Declared)).collect(),
-                working_directory: String::new(),
-            }),
-            ..Draft::default()
-        };
-        assert_eq!(
-            paths(stdio(65, 65).check()),
-            ["connector.labels", "connector.stdio.arguments", "connector.stdio.environment"]
-        );
-        assert_eq!(paths(stdio(64, 64).check()), ["connector.labels"]);
-    }
-
-    #[test]
-    fn a_connector_without_transport_is_refused() {
-        assert_eq!(paths(Draft::default().check()), ["connector"]);
-    }
-}
+mod tests;

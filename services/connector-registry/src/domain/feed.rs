@@ -45,7 +45,10 @@ impl Feed {
     /// The feed's newest position.
     #[must_use]
     pub fn position(&self) -> Position {
-        Position { feed: self.id, revision: self.revision }
+        Position {
+            feed: self.id,
+            revision: self.revision,
+        }
     }
 
     /// Whether a watcher may go on from `position` without a gap.
@@ -85,7 +88,11 @@ impl FromStr for Position {
             feed: Uuid::try_parse(feed).map_err(|_| InvalidPosition)?,
             revision: revision.parse().map_err(|_| InvalidPosition)?,
         };
-        if parsed.revision >= 0 && parsed.to_string() == text { Ok(parsed) } else { Err(InvalidPosition) }
+        if parsed.revision >= 0 && parsed.to_string() == text {
+            Ok(parsed)
+        } else {
+            Err(InvalidPosition)
+        }
     }
 }
 
@@ -96,17 +103,27 @@ mod tests {
     use super::*;
 
     fn feed() -> Feed {
-        Feed { id: Uuid::from_u128(7), revision: 20, oldest: 5 }
+        Feed {
+            id: Uuid::from_u128(7),
+            revision: 20,
+            oldest: 5,
+        }
     }
 
     #[test]
     fn a_watcher_goes_on_only_where_nothing_is_forgotten() {
-        let at = |revision| Position { feed: feed().id, revision };
+        let at = |revision| Position {
+            feed: feed().id,
+            revision,
+        };
         assert_eq!(feed().check(at(5)), Ok(()));
         assert_eq!(feed().check(at(20)), Ok(()));
         assert_eq!(feed().check(at(4)), Err(Unresumable::TooOld));
         assert_eq!(feed().check(at(21)), Err(Unresumable::Ahead));
-        let foreign = Position { feed: Uuid::from_u128(8), revision: 10 };
+        let foreign = Position {
+            feed: Uuid::from_u128(8),
+            revision: 10,
+        };
         assert_eq!(feed().check(foreign), Err(Unresumable::Foreign));
     }
 

@@ -66,7 +66,9 @@ impl FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Self, InvalidFilter> {
         if text.len() > MAX_LENGTH {
-            return Err(InvalidFilter(format!("a filter has at most {MAX_LENGTH} bytes")));
+            return Err(InvalidFilter(format!(
+                "a filter has at most {MAX_LENGTH} bytes"
+            )));
         }
         parser::parse(&lexer::read(text)?)
     }
@@ -74,7 +76,8 @@ impl FromStr for Filter {
 
 impl Term {
     fn new(field: &str, value: &str) -> Result<Self, InvalidFilter> {
-        let wrong = |expected: &str| InvalidFilter(format!("'{field}' is compared with {expected}"));
+        let wrong =
+            |expected: &str| InvalidFilter(format!("'{field}' is compared with {expected}"));
         match field {
             "state" => State::from_name(value)
                 .map(Self::State)
@@ -110,7 +113,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Filter {
-        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn state(state: State) -> Filter {
@@ -119,12 +123,18 @@ mod tests {
 
     #[test]
     fn the_documented_example_is_understood() {
-        let label = Term::Label { key: "env".into(), value: "prod".into() };
+        let label = Term::Label {
+            key: "env".into(),
+            value: "prod".into(),
+        };
         let expected = Filter::All(vec![
             Filter::Is(Term::Condition(Condition::Error)),
             Filter::Is(label),
         ]);
-        assert_eq!(parse(r#"condition = ERROR AND labels.env = "prod""#), expected);
+        assert_eq!(
+            parse(r#"condition = ERROR AND labels.env = "prod""#),
+            expected
+        );
         assert_eq!(parse("condition=ERROR AND labels.env=prod"), expected);
     }
 
@@ -139,14 +149,25 @@ mod tests {
         let either = Filter::Any(vec![state(State::Ready), state(State::Idle)]);
         let enabled = Filter::Is(Term::Enabled(true));
         let both = Filter::All(vec![either, enabled]);
-        assert_eq!(parse("state = READY OR state = IDLE AND enabled = true"), both);
-        assert_eq!(parse("(state = READY OR state = IDLE) AND enabled = true"), both);
+        assert_eq!(
+            parse("state = READY OR state = IDLE AND enabled = true"),
+            both
+        );
+        assert_eq!(
+            parse("(state = READY OR state = IDLE) AND enabled = true"),
+            both
+        );
     }
 
     #[test]
     fn negation_has_three_spellings() {
         let not = Filter::Not(Box::new(state(State::Ready)));
-        for text in ["state != READY", "NOT state = READY", "-state = READY", "NOT (state = READY)"] {
+        for text in [
+            "state != READY",
+            "NOT state = READY",
+            "-state = READY",
+            "NOT (state = READY)",
+        ] {
             assert_eq!(parse(text), not, "{text}");
         }
     }
@@ -155,7 +176,13 @@ mod tests {
     fn quoted_values_keep_every_character() {
         let filter = parse(r#"labels.note = "a \"b\" AND c\\""#);
         let value = r#"a "b" AND c\"#.to_owned();
-        assert_eq!(filter, Filter::Is(Term::Label { key: "note".into(), value }));
+        assert_eq!(
+            filter,
+            Filter::Is(Term::Label {
+                key: "note".into(),
+                value
+            })
+        );
     }
 
     #[test]
@@ -186,10 +213,15 @@ mod tests {
 
     #[test]
     fn size_and_depth_are_bounded() {
-        let nested = |depth: usize| format!("{}state = READY{}", "(".repeat(depth), ")".repeat(depth));
+        let nested =
+            |depth: usize| format!("{}state = READY{}", "(".repeat(depth), ")".repeat(depth));
         assert_eq!(parse(&nested(MAX_DEPTH)), state(State::Ready));
         assert!(nested(MAX_DEPTH + 1).parse::<Filter>().is_err());
-        assert!(format!("{}state = READY", "NOT ".repeat(MAX_DEPTH + 1)).parse::<Filter>().is_err());
+        assert!(
+            format!("{}state = READY", "NOT ".repeat(MAX_DEPTH + 1))
+                .parse::<Filter>()
+                .is_err()
+        );
         let long = format!("labels.a = \"{}\"", "x".repeat(MAX_LENGTH));
         assert!(long.parse::<Filter>().is_err());
     }
@@ -197,7 +229,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_parser_fall_over(text in "\\PC{0,120}") {
-            let _ = text.parse::<Filter>().is_ok();
+            drop(text.parse::<Filter>());
         }
 
         #[test]
@@ -210,7 +242,7 @@ mod tests {
                 0..40,
             )
         ) {
-            let _ = tokens.join(" ").parse::<Filter>().is_ok();
+            drop(tokens.join(" ").parse::<Filter>());
         }
     }
 }

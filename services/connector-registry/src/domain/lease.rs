@@ -55,7 +55,11 @@ pub fn after_report(
     presence: Duration,
 ) -> Result<Lease, Refused> {
     let expires = now.after(presence);
-    let renewed = |epoch| Lease { instance: instance.to_owned(), epoch, expires };
+    let renewed = |epoch| Lease {
+        instance: instance.to_owned(),
+        epoch,
+        expires,
+    };
     match current {
         None if epoch == 0 => Ok(renewed(1)),
         None => Err(Refused::Lost),

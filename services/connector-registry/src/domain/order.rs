@@ -42,7 +42,7 @@ impl FromStr for Order {
         let field = match words.next() {
             None => return Ok(Self::default()),
             Some("name") => OrderField::Name,
-                Some("create_time") => OrderField::CreateTime,
+            Some("create_time") => OrderField::CreateTime,
             Some("update_time") => OrderField::UpdateTime,
             Some(_) => return Err(InvalidOrder),
         };
@@ -51,7 +51,11 @@ impl FromStr for Order {
             Some("desc") => true,
             Some(_) => return Err(InvalidOrder),
         };
-        if words.next().is_some() { Err(InvalidOrder) } else { Ok(Self { field, descending }) }
+        if words.next().is_some() {
+            Err(InvalidOrder)
+        } else {
+            Ok(Self { field, descending })
+        }
     }
 }
 
@@ -91,10 +95,23 @@ mod tests {
     fn orders_are_read_and_others_refused() {
         let order = |text: &str| text.parse::<Order>();
         assert_eq!(order(""), Ok(Order::default()));
-        let newest = Order { field: OrderField::CreateTime, descending: true };
+        let newest = Order {
+            field: OrderField::CreateTime,
+            descending: true,
+        };
         assert_eq!(order("create_time desc"), Ok(newest));
-        assert_eq!(order(" update_time  asc ").map(|found| found.descending), Ok(false));
-        for text in ["uid", "display_name", "name DESC", "name desc desc", "name, create_time", "name; drop"] {
+        assert_eq!(
+            order(" update_time  asc ").map(|found| found.descending),
+            Ok(false)
+        );
+        for text in [
+            "uid",
+            "display_name",
+            "name DESC",
+            "name desc desc",
+            "name, create_time",
+            "name; drop",
+        ] {
             assert_eq!(order(text), Err(InvalidOrder), "{text}");
         }
     }

@@ -13,7 +13,10 @@ pub struct Quotas {
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { user: 10, project: 50 }
+        Self {
+            user: 10,
+            project: 50,
+        }
     }
 }
 

@@ -86,10 +86,14 @@ mod tests {
     fn a_digest_tells_requests_apart_but_not_the_order_of_secrets() {
         let name: ConnectorName = "users/ada/connectors/x".parse().expect("name");
         let (a, b) = (field("A"), field("B"));
-        let hash = |set: &[&SecretField], unset: &[&SecretField]| of_secrets(&name, set, unset, None);
+        let hash =
+            |set: &[&SecretField], unset: &[&SecretField]| of_secrets(&name, set, unset, None);
         assert_eq!(hash(&[&a, &b], &[]), hash(&[&b, &a], &[]));
         assert_ne!(hash(&[&a], &[&b]), hash(&[&a, &b], &[]));
         assert_ne!(hash(&[&a], &[]), hash(&[&b], &[]));
-        assert_ne!(hash(&[&a], &[]), of_secrets(&name, &[&a], &[], Some("\"e\"")));
+        assert_ne!(
+            hash(&[&a], &[]),
+            of_secrets(&name, &[&a], &[], Some("\"e\""))
+        );
     }
 }

@@ -211,7 +211,9 @@ impl SecretPlace {
     /// The place with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Environment, Self::Header].into_iter().find(|place| place.as_str() == name)
+        [Self::Environment, Self::Header]
+            .into_iter()
+            .find(|place| place.as_str() == name)
     }
 }
 
@@ -229,7 +231,9 @@ impl TransportKind {
     /// The kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Stdio, Self::StreamableHttp].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Stdio, Self::StreamableHttp]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 }
 
@@ -245,7 +249,9 @@ impl Source {
     /// The source with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Manual].into_iter().find(|source| source.as_str() == name)
+        [Self::Manual]
+            .into_iter()
+            .find(|source| source.as_str() == name)
     }
 }
 
@@ -253,7 +259,9 @@ impl Spec {
     /// Whether a session made for `self` would not do for `other`: what `generation` counts.
     #[must_use]
     pub fn differs_for_sessions(&self, other: &Self) -> bool {
-        self.enabled != other.enabled || self.transport != other.transport || self.timeouts != other.timeouts
+        self.enabled != other.enabled
+            || self.transport != other.transport
+            || self.timeouts != other.timeouts
     }
 }
 
@@ -262,7 +270,11 @@ mod tests {
     use super::*;
 
     fn spec() -> Spec {
-        let token = Field { name: "X-Api-Key".into(), prefix: String::new(), value: FieldValue::Secret };
+        let token = Field {
+            name: "X-Api-Key".into(),
+            prefix: String::new(),
+            value: FieldValue::Secret,
+        };
         Spec {
             display_name: "Files".into(),
             description: String::new(),
@@ -273,19 +285,26 @@ mod tests {
                 url: "https://Mcp.example/mcp".into(),
                 headers: vec![token],
             }),
-            timeouts: Timeouts { connect: Some(Duration::from_millis(1500)), call: None },
+            timeouts: Timeouts {
+                connect: Some(Duration::from_millis(1500)),
+                call: None,
+            },
         }
     }
 
     #[test]
     fn a_spec_is_stored_and_read_back() {
         let text = serde_json::to_string(&spec()).expect("JSON");
-        assert_eq!(serde_json::from_str::<Spec>(&text).expect("the same"), spec());
+        assert_eq!(
+            serde_json::from_str::<Spec>(&text).expect("the same"),
+            spec()
+        );
     }
 
     #[test]
     fn a_transport_of_a_newer_release_is_kept_apart_and_does_not_fail() {
-        let text = r#"{"display_name":"x","enabled":true,"transport":{"type":"CARRIER_PIGEON","loft":3}}"#;
+        let text =
+            r#"{"display_name":"x","enabled":true,"transport":{"type":"CARRIER_PIGEON","loft":3}}"#;
         let spec: Spec = serde_json::from_str(text).expect("readable");
         assert_eq!(spec.transport, Transport::Unknown);
         assert!(spec.transport.destination().is_err());
@@ -299,7 +318,10 @@ mod tests {
         assert!(!spec().differs_for_sessions(&other));
         other.timeouts.connect = None;
         assert!(spec().differs_for_sessions(&other));
-        let disabled = Spec { enabled: false, ..spec() };
+        let disabled = Spec {
+            enabled: false,
+            ..spec()
+        };
         assert!(spec().differs_for_sessions(&disabled));
     }
 

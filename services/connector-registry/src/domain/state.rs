@@ -115,12 +115,16 @@ impl Condition {
     /// The condition with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|condition| condition.as_str() == name)
+        Self::ALL
+            .into_iter()
+            .find(|condition| condition.as_str() == name)
     }
 
     /// The states that this condition sums up.
     pub fn states(self) -> impl Iterator<Item = State> {
-        State::ALL.into_iter().filter(move |state| state.condition() == self)
+        State::ALL
+            .into_iter()
+            .filter(move |state| state.condition() == self)
     }
 }
 
@@ -138,6 +142,9 @@ mod tests {
             assert_eq!(summed.count(), 1, "{state:?}");
         }
         assert_eq!(State::from_name("ready"), None);
-        assert_eq!(Condition::from_name("CONNECTED"), Some(Condition::Connected));
+        assert_eq!(
+            Condition::from_name("CONNECTED"),
+            Some(Condition::Connected)
+        );
     }
 }

@@ -90,7 +90,11 @@ impl Status {
             | State::Misconfigured
             | State::Disabled => generation,
         };
-        let since = if state == self.state { self.detail.since } else { None };
+        let since = if state == self.state {
+            self.detail.since
+        } else {
+            None
+        };
         let detail = Detail {
             reason: reason.to_owned(),
             message: message(reason).to_owned(),
@@ -100,14 +104,27 @@ impl Status {
             next_attempt: None,
             ..self.detail
         };
-        Self { state, observed_generation, tool_count: self.tool_count, detail }
+        Self {
+            state,
+            observed_generation,
+            tool_count: self.tool_count,
+            detail,
+        }
     }
 
     /// The status of a connector that was just created.
     #[must_use]
     pub fn first(readiness: Readiness, generation: i64, now: Timestamp) -> Self {
-        let detail = Detail { since: Some(now), ..Detail::default() };
-        let unknown = Self { state: State::Pending, observed_generation: 0, tool_count: 0, detail };
+        let detail = Detail {
+            since: Some(now),
+            ..Detail::default()
+        };
+        let unknown = Self {
+            state: State::Pending,
+            observed_generation: 0,
+            tool_count: 0,
+            detail,
+        };
         unknown.after_change(readiness, generation, now)
     }
 
@@ -116,7 +133,10 @@ impl Status {
         match self.state {
             State::Pending | State::Disabled => true,
             State::Misconfigured => {
-                matches!(self.detail.reason.as_str(), SECRET_MISSING | SECRET_NEEDS_REBIND | SPEC_TOO_NEW)
+                matches!(
+                    self.detail.reason.as_str(),
+                    SECRET_MISSING | SECRET_NEEDS_REBIND | SPEC_TOO_NEW
+                )
             }
             State::Connecting
             | State::Ready
@@ -134,7 +154,9 @@ pub fn message(reason: &str) -> &'static str {
     match reason {
         RUNTIME_UNREACHABLE => "No runtime is reporting; the state is the last one known.",
         SECRET_MISSING => "A secret that the connector needs has no value yet; set it.",
-        SECRET_NEEDS_REBIND => "The destination changed since a secret was entered; enter the secret again.",
+        SECRET_NEEDS_REBIND => {
+            "The destination changed since a secret was entered; enter the secret again."
+        }
         SPEC_TOO_NEW => "The connector was written by a newer release of this service; upgrade it.",
         _ => "",
     }
@@ -149,33 +171,59 @@ mod tests {
     }
 
     fn reported(state: State, reason: &str) -> Status {
-        let detail = Detail { reason: reason.into(), since: Some(at(1)), consecutive_failures: 2, ..Detail::default() };
-        Status { state, observed_generation: 3, tool_count: 4, detail }
+        let detail = Detail {
+            reason: reason.into(),
+            since: Some(at(1)),
+            consecutive_failures: 2,
+            ..Detail::default()
+        };
+        Status {
+            state,
+            observed_generation: 3,
+            tool_count: 4,
+            detail,
+        }
     }
 
     #[test]
     fn a_new_connector_waits_for_the_runtime() {
         let status = Status::first(Readiness::Ready, 1, at(5));
-        assert_eq!((status.state, status.observed_generation), (State::Pending, 0));
+        assert_eq!(
+            (status.state, status.observed_generation),
+            (State::Pending, 0)
+        );
         assert_eq!(status.detail.since, Some(at(5)));
     }
 
     #[test]
     fn what_needs_no_runtime_is_settled_at_once() {
         let blocked = Status::first(Readiness::Blocked(SECRET_MISSING), 1, at(5));
-        assert_eq!((blocked.state, blocked.observed_generation), (State::Misconfigured, 1));
+        assert_eq!(
+            (blocked.state, blocked.observed_generation),
+            (State::Misconfigured, 1)
+        );
         assert_eq!(blocked.detail.reason, SECRET_MISSING);
         assert!(!blocked.detail.message.is_empty());
         let disabled = reported(State::Ready, "").after_change(Readiness::Disabled, 4, at(5));
-        assert_eq!((disabled.state, disabled.observed_generation), (State::Disabled, 4));
-        assert_eq!((disabled.tool_count, disabled.detail.since), (4, Some(at(5))));
+        assert_eq!(
+            (disabled.state, disabled.observed_generation),
+            (State::Disabled, 4)
+        );
+        assert_eq!(
+            (disabled.tool_count, disabled.detail.since),
+            (4, Some(at(5)))
+        );
     }
 
     #[test]
     fn a_verdict_of_the_registry_ends_with_its_cause() {
         for reason in [SECRET_MISSING, SECRET_NEEDS_REBIND] {
-            let after = reported(State::Misconfigured, reason).after_change(Readiness::Ready, 4, at(5));
-            assert_eq!((after.state, after.observed_generation), (State::Pending, 3));
+            let after =
+                reported(State::Misconfigured, reason).after_change(Readiness::Ready, 4, at(5));
+            assert_eq!(
+                (after.state, after.observed_generation),
+                (State::Pending, 3)
+            );
             assert_eq!(after.detail.reason, "");
         }
         let enabled = reported(State::Disabled, "").after_change(Readiness::Ready, 4, at(5));
@@ -186,9 +234,15 @@ mod tests {
     fn a_running_session_keeps_its_state_until_the_runtime_reports() {
         for state in [State::Ready, State::Degraded, State::Unreachable] {
             let before = reported(state, "X");
-            assert_eq!(before.clone().after_change(Readiness::Ready, 4, at(5)), before);
+            assert_eq!(
+                before.clone().after_change(Readiness::Ready, 4, at(5)),
+                before
+            );
         }
         let theirs = reported(State::Misconfigured, "COMMAND_NOT_FOUND");
-        assert_eq!(theirs.clone().after_change(Readiness::Ready, 4, at(5)), theirs);
+        assert_eq!(
+            theirs.clone().after_change(Readiness::Ready, 4, at(5)),
+            theirs
+        );
     }
 }

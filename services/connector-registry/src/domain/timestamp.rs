@@ -4,8 +4,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Microseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
@@ -65,7 +66,9 @@ mod tests {
         let end = Timestamp::from_micros(i64::MAX);
         assert_eq!(end.after(Duration::MAX), end);
         assert_eq!(
-            Timestamp::from_micros(10).before(Duration::from_micros(4)).micros(),
+            Timestamp::from_micros(10)
+                .before(Duration::from_micros(4))
+                .micros(),
             6
         );
     }

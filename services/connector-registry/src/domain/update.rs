@@ -67,10 +67,22 @@ impl Mask {
             display_name: pick(Part::DisplayName, draft.display_name, &current.display_name),
             description: pick(Part::Description, draft.description, &current.description),
             icon_uri: pick(Part::IconUri, draft.icon_uri, &current.icon_uri),
-            labels: if has(Part::Labels) { draft.labels } else { current.labels.clone() },
+            labels: if has(Part::Labels) {
+                draft.labels
+            } else {
+                current.labels.clone()
+            },
             enabled: Some(current.enabled),
-            transport: if replaced { draft.transport } else { (&current.transport).into() },
-            timeouts: if has(Part::Timeouts) { draft.timeouts } else { Some(current.timeouts) },
+            transport: if replaced {
+                draft.transport
+            } else {
+                (&current.transport).into()
+            },
+            timeouts: if has(Part::Timeouts) {
+                draft.timeouts
+            } else {
+                Some(current.timeouts)
+            },
         };
         Ok(merged.check()?.spec)
     }
@@ -95,7 +107,9 @@ impl Part {
             Self::Description => !draft.description.is_empty(),
             Self::IconUri => !draft.icon_uri.is_empty(),
             Self::Stdio => matches!(draft.transport, Some(TransportDraft::Stdio { .. })),
-            Self::StreamableHttp => matches!(draft.transport, Some(TransportDraft::StreamableHttp { .. })),
+            Self::StreamableHttp => {
+                matches!(draft.transport, Some(TransportDraft::StreamableHttp { .. }))
+            }
             Self::Timeouts => draft.timeouts.is_some(),
             Self::Labels => !draft.labels.is_empty(),
         }
@@ -118,9 +132,15 @@ fn named_parts(paths: &[String], draft: &Draft) -> Result<Vec<Part>, Violations>
             ),
         }
     }
-    for (name, part) in [("stdio", Part::Stdio), ("streamable_http", Part::StreamableHttp)] {
+    for (name, part) in [
+        ("stdio", Part::Stdio),
+        ("streamable_http", Part::StreamableHttp),
+    ] {
         if parts.contains(&part) && !part.is_populated(draft) {
-            findings.add(&format!("connector.{name}"), "is named by the mask and missing");
+            findings.add(
+                &format!("connector.{name}"),
+                "is named by the mask and missing",
+            );
         }
     }
     findings.finish(parts)
@@ -128,8 +148,15 @@ fn named_parts(paths: &[String], draft: &Draft) -> Result<Vec<Part>, Violations>
 
 fn refuse_secrets(draft: &Draft) -> Result<(), Violations> {
     let mut findings = Findings::under("connector");
-    for path in draft.transport.iter().flat_map(TransportDraft::secret_values) {
-        findings.add(&path, "values of secrets are changed by SetConnectorSecrets");
+    for path in draft
+        .transport
+        .iter()
+        .flat_map(TransportDraft::secret_values)
+    {
+        findings.add(
+            &path,
+            "values of secrets are changed by SetConnectorSecrets",
+        );
     }
     findings.finish(())
 }
@@ -155,14 +182,24 @@ mod tests {
             enabled: false,
             transport: Transport::StreamableHttp(StreamableHttp {
                 url: "https://mcp.example/".into(),
-                headers: vec![Field { name: "X-Key".into(), prefix: String::new(), value: FieldValue::Secret }],
+                headers: vec![Field {
+                    name: "X-Key".into(),
+                    prefix: String::new(),
+                    value: FieldValue::Secret,
+                }],
             }),
-            timeouts: Timeouts { connect: Some(Duration::from_secs(5)), call: None },
+            timeouts: Timeouts {
+                connect: Some(Duration::from_secs(5)),
+                call: None,
+            },
         }
     }
 
     fn http(url: &str, headers: Vec<FieldDraft>) -> Option<TransportDraft> {
-        Some(TransportDraft::StreamableHttp { url: url.into(), headers })
+        Some(TransportDraft::StreamableHttp {
+            url: url.into(),
+            headers,
+        })
     }
 
     fn paths(names: &[&str]) -> Mask {
@@ -171,19 +208,35 @@ mod tests {
 
     fn fields(result: Result<Spec, Violations>) -> Vec<String> {
         let violations = result.expect_err("violations").into_vec();
-        violations.into_iter().map(|violation| violation.field).collect()
+        violations
+            .into_iter()
+            .map(|violation| violation.field)
+            .collect()
     }
 
     #[test]
     fn only_named_fields_change() {
-        let draft = Draft { display_name: "New".into(), description: "New text".into(), ..Draft::default() };
-        let updated = paths(&["display_name"]).apply(draft, &current()).expect("valid");
-        assert_eq!(updated, Spec { display_name: "New".into(), ..current() });
+        let draft = Draft {
+            display_name: "New".into(),
+            description: "New text".into(),
+            ..Draft::default()
+        };
+        let updated = paths(&["display_name"])
+            .apply(draft, &current())
+            .expect("valid");
+        assert_eq!(
+            updated,
+            Spec {
+                display_name: "New".into(),
+                ..current()
+            }
+        );
     }
 
     #[test]
     fn a_named_field_that_is_empty_is_cleared() {
-        let updated = paths(&["description", "labels", "timeouts"]).apply(Draft::default(), &current());
+        let updated =
+            paths(&["description", "labels", "timeouts"]).apply(Draft::default(), &current());
         let expected = Spec {
             description: String::new(),
             labels: BTreeMap::new(),
@@ -202,18 +255,27 @@ mod tests {
             ..Draft::default()
         };
         let updated = paths(&[]).apply(draft, &current()).expect("valid");
-        assert_eq!((updated.display_name.as_str(), updated.description.as_str()), ("New", "Old text"));
+        assert_eq!(
+            (updated.display_name.as_str(), updated.description.as_str()),
+            ("New", "Old text")
+        );
         assert!(!updated.enabled, "enabled is not changed by an update");
         assert_eq!(updated.transport.secret_fields().count(), 0);
     }
 
     #[test]
     fn a_star_replaces_everything_but_enabled() {
-        let draft = Draft { transport: http("https://other.example/", vec![]), ..Draft::default() };
+        let draft = Draft {
+            transport: http("https://other.example/", vec![]),
+            ..Draft::default()
+        };
         let updated = paths(&["*"]).apply(draft, &current()).expect("valid");
         assert_eq!(updated.display_name, "");
         assert!(updated.labels.is_empty() && !updated.enabled);
-        assert_eq!(fields(paths(&["*"]).apply(Draft::default(), &current())), ["connector"]);
+        assert_eq!(
+            fields(paths(&["*"]).apply(Draft::default(), &current())),
+            ["connector"]
+        );
     }
 
     #[test]
@@ -221,30 +283,60 @@ mod tests {
         let mask = paths(&["enabled", "uid", "stdio", "*"]);
         assert_eq!(
             fields(mask.apply(Draft::default(), &current())),
-            ["update_mask", "update_mask", "update_mask", "connector.stdio"]
+            [
+                "update_mask",
+                "update_mask",
+                "update_mask",
+                "connector.stdio"
+            ]
         );
     }
 
     #[test]
     fn secret_values_are_refused() {
-        let header = |value| FieldDraft { name: "X-Key".into(), prefix: String::new(), value };
+        let header = |value| FieldDraft {
+            name: "X-Key".into(),
+            prefix: String::new(),
+            value,
+        };
         let secret = header(ValueDraft::Secret(Text::new("hunter2".into())));
-        let draft = Draft { transport: http("https://mcp.example/", vec![secret]), ..Draft::default() };
+        let draft = Draft {
+            transport: http("https://mcp.example/", vec![secret]),
+            ..Draft::default()
+        };
         assert_eq!(
             fields(paths(&[]).apply(draft, &current())),
             ["connector.streamable_http.headers[0].secret"]
         );
         let declared = header(ValueDraft::Declared);
-        let draft = Draft { transport: http("https://mcp.example/", vec![declared]), ..Draft::default() };
-        assert_eq!(paths(&[]).apply(draft, &current()).expect("valid"), current());
+        let draft = Draft {
+            transport: http("https://mcp.example/", vec![declared]),
+            ..Draft::default()
+        };
+        assert_eq!(
+            paths(&[]).apply(draft, &current()).expect("valid"),
+            current()
+        );
     }
 
     #[test]
     fn a_transport_of_a_newer_release_can_only_be_replaced() {
-        let newer = Spec { transport: Transport::Unknown, ..current() };
-        let rename = Draft { display_name: "New".into(), ..Draft::default() };
-        assert_eq!(fields(paths(&["display_name"]).apply(rename, &newer)), ["connector"]);
-        let replace = Draft { transport: http("https://mcp.example/", vec![]), ..Draft::default() };
+        let newer = Spec {
+            transport: Transport::Unknown,
+            ..current()
+        };
+        let rename = Draft {
+            display_name: "New".into(),
+            ..Draft::default()
+        };
+        assert_eq!(
+            fields(paths(&["display_name"]).apply(rename, &newer)),
+            ["connector"]
+        );
+        let replace = Draft {
+            transport: http("https://mcp.example/", vec![]),
+            ..Draft::default()
+        };
         assert!(paths(&[]).apply(replace, &newer).is_ok());
     }
 }

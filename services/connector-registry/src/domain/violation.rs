@@ -20,7 +20,10 @@ pub struct Violations(Vec<Violation>);
 impl Violations {
     /// One finding.
     pub fn one(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self(vec![Violation { field: field.into(), description: description.into() }])
+        Self(vec![Violation {
+            field: field.into(),
+            description: description.into(),
+        }])
     }
 
     /// The findings, at least one.
@@ -47,13 +50,19 @@ impl Findings {
     /// No findings yet; paths start with `root`.
     #[must_use]
     pub fn under(root: &str) -> Self {
-        Self { path: root.to_owned(), found: Vec::new() }
+        Self {
+            path: root.to_owned(),
+            found: Vec::new(),
+        }
     }
 
     /// Notes that `field` of the current part is wrong.
     pub fn add(&mut self, field: &str, description: impl Into<String>) {
         let field = join(&self.path, field);
-        self.found.push(Violation { field, description: description.into() });
+        self.found.push(Violation {
+            field,
+            description: description.into(),
+        });
     }
 
     /// Runs `read` with `part` appended to the path.
@@ -70,13 +79,11 @@ impl Findings {
     /// # Errors
     /// Everything that was found.
     pub fn finish<T>(self, value: T) -> Result<T, Violations> {
-        if self.found.is_empty() { Ok(value) } else { Err(Violations(self.found)) }
-    }
-
-    /// Whether nothing was found so far.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        if self.found.is_empty() {
+            Ok(value)
+        } else {
+            Err(Violations(self.found))
+        }
     }
 }
 
@@ -107,6 +114,13 @@ mod tests {
             .into_iter()
             .map(|violation| violation.field)
             .collect();
-        assert_eq!(fields, ["connector.stdio.env[1].name", "connector.stdio.command", "connector"]);
+        assert_eq!(
+            fields,
+            [
+                "connector.stdio.env[1].name",
+                "connector.stdio.command",
+                "connector"
+            ]
+        );
     }
 }

@@ -6,8 +6,8 @@ mod report;
 
 pub(super) use self::{
     incoming::{
-        connector_name, create_request, draft, duration, list_request, parse_name, resume_token, secrets_request,
-        selection, tool_scope,
+        connector_name, create_request, draft, duration, list_request, parse_name, resume_token,
+        secrets_request, selection, tool_detail, tool_scope,
     },
     outgoing::{deleted, full, resolved, scope, timestamp, tool, without_status},
     report::{observed, runtime},

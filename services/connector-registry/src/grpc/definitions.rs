@@ -26,21 +26,28 @@ pub(super) async fn store_all(
     while let Some(message) = stream.message().await? {
         batch.push(checked(caller.authorise(message)?)?);
         if batch.len() == BATCH {
-            stored += registry.store_definitions(std::mem::take(&mut batch)).await?;
+            stored += registry
+                .store_definitions(std::mem::take(&mut batch))
+                .await?;
         }
     }
     Ok(stored + registry.store_definitions(batch).await?)
 }
 
 fn checked(message: pb::UploadDefinitionsRequest) -> Result<Definition, Violations> {
-    let pb::UploadDefinitionsRequest { definition_hash, definition_json } = message;
-    let hash = definition_hash
-        .parse()
-        .map_err(|_| Violations::one("definition_hash", "is SHA-256 in 64 lower-case hex digits"))?;
+    let pb::UploadDefinitionsRequest {
+        definition_hash,
+        definition_json,
+    } = message;
+    let hash = definition_hash.parse().map_err(|_| {
+        Violations::one("definition_hash", "is SHA-256 in 64 lower-case hex digits")
+    })?;
     Definition::new(hash, definition_json).map_err(|unacceptable| {
         let field = match unacceptable {
             Unacceptable::WrongHash => "definition_hash",
-            Unacceptable::TooLarge | Unacceptable::NotCanonical | Unacceptable::NotAnObject => "definition_json",
+            Unacceptable::TooLarge | Unacceptable::NotCanonical | Unacceptable::NotAnObject => {
+                "definition_json"
+            }
         };
         Violations::one(field, unacceptable.to_string())
     })

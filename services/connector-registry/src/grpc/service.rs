@@ -42,10 +42,18 @@ impl Service {
     /// Serves `registry`; tasks of watches are started in `watches`.
     #[must_use]
     pub fn new(registry: Registry, watches: Tasks) -> Self {
-        Self { registry, pager: Pager::for_process(), watches }
+        Self {
+            registry,
+            pager: Pager::for_process(),
+            watches,
+        }
     }
 
-    fn position<T: DeserializeOwned>(&self, bound_to: &[&str], token: &str) -> Result<Option<T>, Status> {
+    fn position<T: DeserializeOwned>(
+        &self,
+        bound_to: &[&str],
+        token: &str,
+    ) -> Result<Option<T>, Status> {
         let position = self.pager.position(bound_to, token)?;
         // A position of an older release may no longer be read; the list then begins anew.
         Ok(position.and_then(|position| serde_json::from_slice(&position).ok()))
@@ -53,7 +61,9 @@ impl Service {
 
     fn token<T: Serialize>(&self, bound_to: &[&str], position: Option<T>) -> String {
         let position = position.and_then(|position| serde_json::to_vec(&position).ok());
-        position.map(|position| self.pager.token(bound_to, &position)).unwrap_or_default()
+        position
+            .map(|position| self.pager.token(bound_to, &position))
+            .unwrap_or_default()
     }
 }
 
@@ -66,13 +76,20 @@ impl pb::connector_service_server::ConnectorService for Service {
         let (caller, message) = authorise(request)?;
         let request = convert::create_request(&caller.principal.subject, message)?;
         let created = self.registry.create(request).await?;
-        Ok(Response::new(pb::CreateConnectorResponse { connector: Some(convert::full(&created)) }))
+        Ok(Response::new(pb::CreateConnectorResponse {
+            connector: Some(convert::full(&created)),
+        }))
     }
 
-    async fn get_connector(&self, request: Request<pb::GetConnectorRequest>) -> Answer<pb::GetConnectorResponse> {
+    async fn get_connector(
+        &self,
+        request: Request<pb::GetConnectorRequest>,
+    ) -> Answer<pb::GetConnectorResponse> {
         let (_, pb::GetConnectorRequest { name }) = authorise(request)?;
         let shown = self.registry.get(&convert::connector_name(&name)?).await?;
-        Ok(Response::new(pb::GetConnectorResponse { connector: Some(convert::full(&shown)) }))
+        Ok(Response::new(pb::GetConnectorResponse {
+            connector: Some(convert::full(&shown)),
+        }))
     }
 
     async fn list_connectors(
@@ -80,7 +97,13 @@ impl pb::connector_service_server::ConnectorService for Service {
         request: Request<pb::ListConnectorsRequest>,
     ) -> Answer<pb::ListConnectorsResponse> {
         let (_, message) = authorise(request)?;
-        let pb::ListConnectorsRequest { parent, page_size: size, page_token, filter, order_by } = message;
+        let pb::ListConnectorsRequest {
+            parent,
+            page_size: size,
+            page_token,
+            filter,
+            order_by,
+        } = message;
         let bound_to = ["ListConnectors", &parent, &filter, &order_by];
         let after: Option<Cursor> = self.position(&bound_to, &page_token)?;
         let limit = page_size(size, 50, 500)?;
@@ -96,21 +119,39 @@ impl pb::connector_service_server::ConnectorService for Service {
         &self,
         request: Request<pb::UpdateConnectorRequest>,
     ) -> Answer<pb::UpdateConnectorResponse> {
-        let (_, pb::UpdateConnectorRequest { connector, update_mask }) = authorise(request)?;
+        let (
+            _,
+            pb::UpdateConnectorRequest {
+                connector,
+                update_mask,
+            },
+        ) = authorise(request)?;
         let connector = connector.unwrap_or_default();
         let name: ConnectorName = convert::parse_name("connector.name", &connector.name)?;
         let etag = given(connector.etag.clone());
         let mask = Mask::new(update_mask.map(|mask| mask.paths).unwrap_or_default());
         let draft = convert::draft(connector);
-        let updated = self.registry.update(&name, draft, &mask, etag.as_deref()).await?;
-        Ok(Response::new(pb::UpdateConnectorResponse { connector: Some(convert::full(&updated)) }))
+        let updated = self
+            .registry
+            .update(&name, draft, &mask, etag.as_deref())
+            .await?;
+        Ok(Response::new(pb::UpdateConnectorResponse {
+            connector: Some(convert::full(&updated)),
+        }))
     }
 
     async fn delete_connector(
         &self,
         request: Request<pb::DeleteConnectorRequest>,
     ) -> Answer<pb::DeleteConnectorResponse> {
-        let (_, pb::DeleteConnectorRequest { name, etag, allow_missing }) = authorise(request)?;
+        let (
+            _,
+            pb::DeleteConnectorRequest {
+                name,
+                etag,
+                allow_missing,
+            },
+        ) = authorise(request)?;
         let name = convert::connector_name(&name)?;
         let revision = match self.registry.delete(&name, given(etag).as_deref()).await {
             Err(Error::NotFound(_)) if allow_missing => 0,
@@ -126,7 +167,9 @@ impl pb::connector_service_server::ConnectorService for Service {
         let (caller, message) = authorise(request)?;
         let request = convert::secrets_request(&caller.principal.subject, message)?;
         let changed = self.registry.set_secrets(request).await?;
-        Ok(Response::new(pb::SetConnectorSecretsResponse { connector: Some(convert::full(&changed)) }))
+        Ok(Response::new(pb::SetConnectorSecretsResponse {
+            connector: Some(convert::full(&changed)),
+        }))
     }
 
     async fn enable_connector(
@@ -134,8 +177,13 @@ impl pb::connector_service_server::ConnectorService for Service {
         request: Request<pb::EnableConnectorRequest>,
     ) -> Answer<pb::EnableConnectorResponse> {
         let (_, pb::EnableConnectorRequest { name, etag }) = authorise(request)?;
-        let enabled = self.registry.enable(&convert::connector_name(&name)?, given(etag).as_deref()).await?;
-        Ok(Response::new(pb::EnableConnectorResponse { connector: Some(convert::full(&enabled)) }))
+        let enabled = self
+            .registry
+            .enable(&convert::connector_name(&name)?, given(etag).as_deref())
+            .await?;
+        Ok(Response::new(pb::EnableConnectorResponse {
+            connector: Some(convert::full(&enabled)),
+        }))
     }
 
     async fn disable_connector(
@@ -143,42 +191,86 @@ impl pb::connector_service_server::ConnectorService for Service {
         request: Request<pb::DisableConnectorRequest>,
     ) -> Answer<pb::DisableConnectorResponse> {
         let (_, pb::DisableConnectorRequest { name, etag }) = authorise(request)?;
-        let disabled = self.registry.disable(&convert::connector_name(&name)?, given(etag).as_deref()).await?;
-        Ok(Response::new(pb::DisableConnectorResponse { connector: Some(convert::full(&disabled)) }))
+        let disabled = self
+            .registry
+            .disable(&convert::connector_name(&name)?, given(etag).as_deref())
+            .await?;
+        Ok(Response::new(pb::DisableConnectorResponse {
+            connector: Some(convert::full(&disabled)),
+        }))
     }
 
-    async fn wait_connector(&self, request: Request<pb::WaitConnectorRequest>) -> Answer<pb::WaitConnectorResponse> {
-        let (caller, pb::WaitConnectorRequest { name, min_revision, timeout }) = authorise(request)?;
+    async fn wait_connector(
+        &self,
+        request: Request<pb::WaitConnectorRequest>,
+    ) -> Answer<pb::WaitConnectorResponse> {
+        let (
+            caller,
+            pb::WaitConnectorRequest {
+                name,
+                min_revision,
+                timeout,
+            },
+        ) = authorise(request)?;
         let until = wait_until(&caller, timeout.as_ref())?;
-        let waited = self.registry.wait(&convert::connector_name(&name)?, min_revision, until).await?;
+        let waited = self
+            .registry
+            .wait(&convert::connector_name(&name)?, min_revision, until)
+            .await?;
         Ok(Response::new(pb::WaitConnectorResponse {
             connector: Some(convert::full(&waited.shown)),
             settled: waited.settled,
         }))
     }
 
-    async fn get_scope(&self, request: Request<pb::GetScopeRequest>) -> Answer<pb::GetScopeResponse> {
+    async fn get_scope(
+        &self,
+        request: Request<pb::GetScopeRequest>,
+    ) -> Answer<pb::GetScopeResponse> {
         let (_, pb::GetScopeRequest { name }) = authorise(request)?;
-        let facts = self.registry.scope(convert::parse_name("name", &name)?).await?;
-        Ok(Response::new(pb::GetScopeResponse { scope: Some(convert::scope(facts)) }))
+        let facts = self
+            .registry
+            .scope(convert::parse_name("name", &name)?)
+            .await?;
+        Ok(Response::new(pb::GetScopeResponse {
+            scope: Some(convert::scope(facts)),
+        }))
     }
 
-    async fn list_tools(&self, request: Request<pb::ListToolsRequest>) -> Answer<pb::ListToolsResponse> {
+    async fn list_tools(
+        &self,
+        request: Request<pb::ListToolsRequest>,
+    ) -> Answer<pb::ListToolsResponse> {
         let (_, message) = authorise(request)?;
         let view = message.view();
-        let pb::ListToolsRequest { parent, page_size: size, page_token, view: _ } = message;
+        let pb::ListToolsRequest {
+            parent,
+            page_size: size,
+            page_token,
+            view: _,
+        } = message;
         let bound_to = ["ListTools", &parent, view.as_str_name()];
         let after: Option<ToolCursor> = self.position(&bound_to, &page_token)?;
         let of = convert::tool_scope(&parent)?;
+        let detail = convert::tool_detail(view);
         let limit = page_size(size, 100, 1_000)?;
-        let page = self.registry.tools(ToolRequest { of, after, limit }).await?;
+        let page = self
+            .registry
+            .tools(ToolRequest {
+                of,
+                detail,
+                after,
+                limit,
+            })
+            .await?;
         Ok(Response::new(pb::ListToolsResponse {
-            tools: page.tools.into_iter().map(|row| convert::tool(row, view)).collect(),
+            tools: page.tools.into_iter().map(convert::tool).collect(),
             next_page_token: self.token(&bound_to, page.next),
         }))
     }
 
-    type WatchConnectorsStream = Pin<Box<dyn Stream<Item = Result<pb::WatchConnectorsResponse, Status>> + Send>>;
+    type WatchConnectorsStream =
+        Pin<Box<dyn Stream<Item = Result<pb::WatchConnectorsResponse, Status>> + Send>>;
 
     async fn watch_connectors(
         &self,
@@ -193,17 +285,39 @@ impl pb::connector_service_server::ConnectorService for Service {
         let resume = convert::resume_token(&message.resume_token)?;
         let watcher = self.registry.watch(selection, key, resume).await?;
         let patience = self.registry.settings().slow_reader;
-        Ok(Response::new(Box::pin(watch::stream(watcher, key, patience, caller.draining, &self.watches))))
+        Ok(Response::new(Box::pin(watch::stream(
+            watcher,
+            key,
+            patience,
+            caller.draining,
+            &self.watches,
+        ))))
     }
 
-    async fn report_status(&self, request: Request<pb::ReportStatusRequest>) -> Answer<pb::ReportStatusResponse> {
-        let (_, pb::ReportStatusRequest { instance, connectors }) = authorise(request)?;
+    async fn report_status(
+        &self,
+        request: Request<pb::ReportStatusRequest>,
+    ) -> Answer<pb::ReportStatusResponse> {
+        let (
+            _,
+            pb::ReportStatusRequest {
+                instance,
+                connectors,
+            },
+        ) = authorise(request)?;
         let runtime = convert::runtime(instance)?;
-        let report = self.registry.report(&runtime, convert::observed(connectors)?).await?;
+        let report = self
+            .registry
+            .report(&runtime, convert::observed(connectors)?)
+            .await?;
         Ok(Response::new(pb::ReportStatusResponse {
             lease_epoch: report.epoch,
             presence_expire_time: Some(convert::timestamp(report.present_until)),
-            missing_hashes: report.missing.iter().map(|hash| hash.as_str().to_owned()).collect(),
+            missing_hashes: report
+                .missing
+                .iter()
+                .map(|hash| hash.as_str().to_owned())
+                .collect(),
             ignored_uids: report.ignored.iter().map(ToString::to_string).collect(),
         }))
     }
@@ -213,8 +327,11 @@ impl pb::connector_service_server::ConnectorService for Service {
         request: Request<Streaming<pb::UploadDefinitionsRequest>>,
     ) -> Answer<pb::UploadDefinitionsResponse> {
         let caller = rpc::caller(&request)?;
-        let stored_count = definitions::store_all(&self.registry, &caller, request.into_inner()).await?;
-        Ok(Response::new(pb::UploadDefinitionsResponse { stored_count }))
+        let stored_count =
+            definitions::store_all(&self.registry, &caller, request.into_inner()).await?;
+        Ok(Response::new(pb::UploadDefinitionsResponse {
+            stored_count,
+        }))
     }
 
     async fn resolve_connectors(
@@ -224,8 +341,15 @@ impl pb::connector_service_server::ConnectorService for Service {
         let (caller, pb::ResolveConnectorsRequest { instance, names }) = authorise(request)?;
         let runtime = convert::runtime(instance)?;
         let names = connector_names(&names)?;
-        let resolved = self.registry.resolve(&runtime, &caller.principal.subject, &names).await?;
-        let connectors = names.iter().zip(resolved).map(|(name, one)| convert::resolved(name, one)).collect();
+        let resolved = self
+            .registry
+            .resolve(&runtime, &caller.principal.subject, &names)
+            .await?;
+        let connectors = names
+            .iter()
+            .zip(resolved)
+            .map(|(name, one)| convert::resolved(name, one))
+            .collect();
         Ok(Response::new(pb::ResolveConnectorsResponse { connectors }))
     }
 }
@@ -238,11 +362,18 @@ fn connector_names(names: &[String]) -> Result<Vec<ConnectorName>, Violations> {
     if names.is_empty() || names.len() > MAX_NAMES {
         return Err(Violations::one("names", "1 to 16 are resolved at a time"));
     }
-    names.iter().enumerate().map(|(at, name)| convert::parse_name(&format!("names[{at}]"), name)).collect()
+    names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| convert::parse_name(&format!("names[{at}]"), name))
+        .collect()
 }
 
 /// The end of a wait: the timeout that was asked for, but in time to answer before the deadline.
-fn wait_until(caller: &Caller, timeout: Option<&prost_types::Duration>) -> Result<Instant, Violations> {
+fn wait_until(
+    caller: &Caller,
+    timeout: Option<&prost_types::Duration>,
+) -> Result<Instant, Violations> {
     let timeout = match timeout {
         None => DEFAULT_WAIT,
         Some(timeout) if timeout.seconds < 0 || timeout.nanos < 0 => {

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use contracts::registry::v1::ErrorReason;
-use names::ConnectorName;
+use names::{ConnectorName, ScopeName};
 use rpc::error::{FixableBy, Outcome, RichError};
 use tonic::{Code, Status};
 
 use crate::{
     domain::{
         lease::Refused,
+        spec::SecretField,
         violation::{Violation, Violations},
     },
     error::Error,
@@ -38,66 +39,104 @@ impl From<Violations> for Status {
 fn rich(error: &Error) -> RichError {
     match error {
         Error::Invalid(violations) => invalid(violations),
-        Error::NotFound(name) => {
-            RichError::not_found(reason(ErrorReason::ConnectorNotFound), CONNECTOR, &name.to_string())
-        }
-        Error::Exists(name) => new(Code::AlreadyExists, ErrorReason::ConnectorExists, format!("{name} exists"))
-            .resource(CONNECTOR, name.to_string())
-            .fixable_by(FixableBy::User),
-        Error::EtagMismatch(name) => stale(name, "the etag is not the current one; read again and retry"),
-        Error::Conflict(name) => stale(name, "its secrets were changed at the same time; read again and retry"),
-        Error::RequestReused => request_reused(),
-        Error::Quota { scope, limit } => new(
-            Code::ResourceExhausted,
-            ErrorReason::QuotaExceeded,
-            format!("{scope} may have {limit} connectors and has them"),
+        Error::NotFound(name) => RichError::not_found(
+            reason(ErrorReason::ConnectorNotFound),
+            CONNECTOR,
+            &name.to_string(),
+        ),
+        Error::Exists(name) => new(
+            Code::AlreadyExists,
+            ErrorReason::ConnectorExists,
+            format!("{name} exists"),
         )
-        .quota(scope.to_string(), format!("at most {limit} connectors"))
-        .metadata("scope", scope.to_string())
-        .metadata("limit", limit.to_string())
+        .resource(CONNECTOR, name.to_string())
         .fixable_by(FixableBy::User),
+        Error::EtagMismatch(name) => stale(
+            name,
+            "the etag is not the current one; read again and retry",
+        ),
+        Error::Conflict(name) => stale(
+            name,
+            "its secrets were changed at the same time; read again and retry",
+        ),
+        Error::RequestReused => request_reused(),
+        Error::Quota { scope, limit } => over_quota(scope, *limit),
         Error::Policy { field, refusal } => policy_denied(field, *refusal),
-        Error::Unresumable(unresumable) => {
-            new(Code::OutOfRange, ErrorReason::ResumeTokenExpired, format!("{unresumable}; start over without it"))
-                .fixable_by(FixableBy::User)
-        }
+        Error::Unresumable(unresumable) => new(
+            Code::OutOfRange,
+            ErrorReason::ResumeTokenExpired,
+            format!("{unresumable}; start over without it"),
+        )
+        .fixable_by(FixableBy::User),
         Error::Lease(refused) => lease(*refused),
-        Error::NeedsRebind { connector, fields } => {
-            let needs_rebind = new(
-                Code::FailedPrecondition,
-                ErrorReason::SecretNeedsRebind,
-                "the destination changed since secrets were entered; set all of them again",
-            );
-            let kind = reason(ErrorReason::SecretNeedsRebind);
-            fields
-                .iter()
-                .fold(needs_rebind, |error, field| {
-                    error.precondition(kind, format!("{connector} {}", field.name), "was entered for elsewhere")
-                })
-                .metadata("connector", connector.to_string())
-                .fixable_by(FixableBy::User)
-        }
+        Error::NeedsRebind { connector, fields } => needs_rebind(connector, fields),
         Error::Vault(error) => vault_failed(error),
-        Error::GivenUp => unavailable(ErrorReason::VaultUnavailable, "sealing the secrets took too long"),
-        Error::Database(error) => database_failed(error),
-        Error::Corrupt(error) => RichError::internal(error),
+        Error::GivenUp => unavailable(
+            ErrorReason::VaultUnavailable,
+            "sealing the secrets took too long",
+        ),
+        Error::DatabaseUnavailable(error) => {
+            tracing::warn!(%error, "the database did not do its part");
+            unavailable(
+                ErrorReason::DatabaseUnavailable,
+                "the database cannot be reached or is too busy",
+            )
+        }
+        Error::Internal(error) => RichError::internal(error),
     }
 }
 
 fn invalid(violations: &Violations) -> RichError {
     let mut all = violations.as_slice().iter();
-    let first = all.next().map(|Violation { field, description }| RichError::invalid_field(field, description));
+    let first = all
+        .next()
+        .map(|Violation { field, description }| RichError::invalid_field(field, description));
     let first = first.unwrap_or_else(|| RichError::invalid_field("", "the request is not valid"));
-    all.fold(first, |error, Violation { field, description }| error.field(field, description))
+    all.fold(first, |error, Violation { field, description }| {
+        error.field(field, description)
+    })
+}
+
+fn over_quota(scope: &ScopeName, limit: u32) -> RichError {
+    new(
+        Code::ResourceExhausted,
+        ErrorReason::QuotaExceeded,
+        format!("{scope} may have {limit} connectors and has them"),
+    )
+    .quota(scope.to_string(), format!("at most {limit} connectors"))
+    .metadata("scope", scope.to_string())
+    .metadata("limit", limit.to_string())
+    .fixable_by(FixableBy::User)
+}
+
+fn needs_rebind(connector: &ConnectorName, fields: &[SecretField]) -> RichError {
+    let error = new(
+        Code::FailedPrecondition,
+        ErrorReason::SecretNeedsRebind,
+        "the destination changed since secrets were entered; set all of them again",
+    );
+    let kind = reason(ErrorReason::SecretNeedsRebind);
+    fields
+        .iter()
+        .fold(error, |error, field| {
+            let subject = format!("{connector} {}", field.name);
+            error.precondition(kind, subject, "was entered for elsewhere")
+        })
+        .metadata("connector", connector.to_string())
+        .fixable_by(FixableBy::User)
 }
 
 fn policy_denied(field: &str, refusal: policy::Refusal) -> RichError {
     if refusal.is_invalid() {
         return RichError::invalid_field(field, refusal.message());
     }
-    new(Code::FailedPrecondition, ErrorReason::PolicyDenied, refusal.message())
-        .precondition(reason(ErrorReason::PolicyDenied), field, refusal.message())
-        .fixable_by(FixableBy::Operator)
+    new(
+        Code::FailedPrecondition,
+        ErrorReason::PolicyDenied,
+        refusal.message(),
+    )
+    .precondition(reason(ErrorReason::PolicyDenied), field, refusal.message())
+    .fixable_by(FixableBy::Operator)
 }
 
 fn lease(refused: Refused) -> RichError {
@@ -107,14 +146,22 @@ fn lease(refused: Refused) -> RichError {
             ErrorReason::LeaseHeld,
             "another runtime instance holds the sessions and is alive",
         )
-        .precondition(reason(ErrorReason::LeaseHeld), "runtime", "is another instance")
+        .precondition(
+            reason(ErrorReason::LeaseHeld),
+            "runtime",
+            "is another instance",
+        )
         .fixable_by(FixableBy::Nobody),
         Refused::Lost => new(
             Code::FailedPrecondition,
             ErrorReason::LeaseLost,
             "this instance and epoch do not hold the sessions; stop them and ask for an epoch",
         )
-        .precondition(reason(ErrorReason::LeaseLost), "runtime", "holds the sessions no more")
+        .precondition(
+            reason(ErrorReason::LeaseLost),
+            "runtime",
+            "holds the sessions no more",
+        )
         .fixable_by(FixableBy::Nobody),
     }
 }
@@ -123,11 +170,15 @@ fn vault_failed(error: &vault::Error) -> RichError {
     match error {
         vault::Error::Unavailable(source) | vault::Error::TimedOut(source) => {
             tracing::warn!(code = ?source.code(), "the vault did not do its part");
-            unavailable(ErrorReason::VaultUnavailable, "the secret vault cannot be reached or has too much to do")
+            unavailable(
+                ErrorReason::VaultUnavailable,
+                "the secret vault cannot be reached or has too much to do",
+            )
         }
-        vault::Error::Conflict => {
-            unavailable(ErrorReason::VaultUnavailable, "the same secret was being written by another call")
-        }
+        vault::Error::Conflict => unavailable(
+            ErrorReason::VaultUnavailable,
+            "the same secret was being written by another call",
+        ),
         vault::Error::RequestReused => request_reused(),
         vault::Error::NeedsRebind => new(
             Code::FailedPrecondition,
@@ -135,36 +186,36 @@ fn vault_failed(error: &vault::Error) -> RichError {
             "the destination changed since secrets were entered; set all of them again",
         )
         .fixable_by(FixableBy::User),
-        vault::Error::Unreadable => {
-            new(Code::DataLoss, ErrorReason::SecretUnreadable, "a secret of the connector cannot be read")
-                .fixable_by(FixableBy::Operator)
-        }
-        vault::Error::NotFound | vault::Error::Refused(_) | vault::Error::Nonsense => RichError::internal(error),
-    }
-}
-
-fn database_failed(error: &database::Error) -> RichError {
-    match error {
-        database::Error::Busy(_) | database::Error::Unavailable(_) => {
-            tracing::warn!(%error, "the database did not do its part");
-            unavailable(ErrorReason::DatabaseUnavailable, "the database cannot be reached or is too busy")
-        }
-        database::Error::Unique(_) | database::Error::ForeignKey(_) | database::Error::Other(_) => {
+        vault::Error::Unreadable => new(
+            Code::DataLoss,
+            ErrorReason::SecretUnreadable,
+            "a secret of the connector cannot be read",
+        )
+        .fixable_by(FixableBy::Operator),
+        vault::Error::NotFound | vault::Error::Refused(_) | vault::Error::Nonsense => {
             RichError::internal(error)
         }
     }
 }
 
 fn stale(name: &ConnectorName, problem: &str) -> RichError {
-    new(Code::Aborted, ErrorReason::EtagMismatch, format!("{name}: {problem}"))
-        .precondition(reason(ErrorReason::EtagMismatch), name.to_string(), problem)
-        .fixable_by(FixableBy::User)
+    new(
+        Code::Aborted,
+        ErrorReason::EtagMismatch,
+        format!("{name}: {problem}"),
+    )
+    .precondition(reason(ErrorReason::EtagMismatch), name.to_string(), problem)
+    .fixable_by(FixableBy::User)
 }
 
 fn request_reused() -> RichError {
-    new(Code::AlreadyExists, ErrorReason::RequestIdReused, "the request id was used for another request")
-        .field("request_id", "was used for another request; take a new one")
-        .fixable_by(FixableBy::User)
+    new(
+        Code::AlreadyExists,
+        ErrorReason::RequestIdReused,
+        "the request id was used for another request",
+    )
+    .field("request_id", "was used for another request; take a new one")
+    .fixable_by(FixableBy::User)
 }
 
 fn unavailable(why: ErrorReason, message: &str) -> RichError {
@@ -187,10 +238,14 @@ pub(super) fn too_slow() -> Status {
 
 /// A stream that ends because the server does.
 pub(super) fn shutting_down() -> Status {
-    new(Code::Unavailable, ErrorReason::ShuttingDown, "the service is shutting down; connect again")
-        .retry_after(RETRY)
-        .fixable_by(FixableBy::Nobody)
-        .into_status()
+    new(
+        Code::Unavailable,
+        ErrorReason::ShuttingDown,
+        "the service is shutting down; connect again",
+    )
+    .retry_after(RETRY)
+    .fixable_by(FixableBy::Nobody)
+    .into_status()
 }
 
 fn new(code: Code, why: ErrorReason, message: impl Into<String>) -> RichError {
@@ -218,8 +273,15 @@ mod tests {
         let status: Status = findings.finish(()).expect_err("two").into();
         assert_eq!(status.code(), Code::InvalidArgument);
         let view = ErrorView::of(&status).expect("ours");
-        let fields: Vec<_> = view.fields.iter().map(|(field, _)| field.as_str()).collect();
-        assert_eq!((view.reason.as_str(), fields), ("FIELD_INVALID", vec!["connector.a", "connector.b"]));
+        let fields: Vec<_> = view
+            .fields
+            .iter()
+            .map(|(field, _)| field.as_str())
+            .collect();
+        assert_eq!(
+            (view.reason.as_str(), fields),
+            ("FIELD_INVALID", vec!["connector.a", "connector.b"])
+        );
     }
 
     #[test]
@@ -229,7 +291,10 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         let view = ErrorView::of(&status).expect("ours");
         assert_eq!(view.reason, "QUOTA_EXCEEDED");
-        assert_eq!(view.quotas, [("users/ada".to_owned(), "at most 10 connectors".to_owned())]);
+        assert_eq!(
+            view.quotas,
+            [("users/ada".to_owned(), "at most 10 connectors".to_owned())]
+        );
     }
 
     #[test]

@@ -41,7 +41,10 @@ pub(super) fn stream(
             end.send(status).unwrap_or_default();
         }
     });
-    Messages { messages, ended: Some(ended) }
+    Messages {
+        messages,
+        ended: Some(ended),
+    }
 }
 
 /// Feeds a reader until it goes away (`None`) or is to be told something.
@@ -53,25 +56,27 @@ async fn pump(
     sender: mpsc::Sender<pb::WatchConnectorsResponse>,
 ) -> Option<Status> {
     loop {
-        let event = tokio::select! {
+        while let Some(event) = watcher.take() {
+            let sent = tokio::select! {
+                biased;
+                () = draining.cancelled() => return Some(status::shutting_down()),
+                sent = sender.send_timeout(message(event, key), patience) => sent,
+            };
+            match sent {
+                Ok(()) => {}
+                Err(SendTimeoutError::Timeout(_)) => return Some(status::too_slow()),
+                Err(SendTimeoutError::Closed(_)) => return None,
+            }
+        }
+        // A read is short and is finished, also when the reader goes away meanwhile.
+        if let Err(error) = watcher.read().await {
+            return Some(error.into());
+        }
+        tokio::select! {
             biased;
             () = draining.cancelled() => return Some(status::shutting_down()),
             () = sender.closed() => return None,
-            event = watcher.next() => event,
-        };
-        let message = match event {
-            Ok(event) => message(event, key),
-            Err(error) => return Some(error.into()),
-        };
-        let sent = tokio::select! {
-            biased;
-            () = draining.cancelled() => return Some(status::shutting_down()),
-            sent = sender.send_timeout(message, patience) => sent,
-        };
-        match sent {
-            Ok(()) => {}
-            Err(SendTimeoutError::Timeout(_)) => return Some(status::too_slow()),
-            Err(SendTimeoutError::Closed(_)) => return None,
+            () = watcher.wait() => {}
         }
     }
 }
@@ -89,8 +94,12 @@ fn message(Event { happened, position }: Event, key: Key) -> pb::WatchConnectors
     };
     pb::WatchConnectorsResponse {
         event: Some(event),
-        resume_token: position.map(|position| position.to_string()).unwrap_or_default(),
-        revision: position.map(|position| position.revision).unwrap_or_default(),
+        resume_token: position
+            .map(|position| position.to_string())
+            .unwrap_or_default(),
+        revision: position
+            .map(|position| position.revision)
+            .unwrap_or_default(),
     }
 }
 
@@ -103,7 +112,9 @@ impl Stream for Messages {
     type Item = Result<pb::WatchConnectorsResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(ended) = &mut self.ended else { return Poll::Ready(None) };
+        let Some(ended) = &mut self.ended else {
+            return Poll::Ready(None);
+        };
         match ended.poll_unpin(context) {
             // What still waits is dropped: the reader goes on from the last token it saw.
             Poll::Ready(Ok(status)) => {

@@ -9,8 +9,10 @@ use crate::{
     domain::{
         connector::{Connector, StoredSecret, dropped_secrets},
         draft::Draft,
-        spec::{SecretPlace, Spec},
+        spec::{SecretPlace, Spec, Transport},
+        status::{self, SPEC_TOO_NEW},
         update::Mask,
+        violation::Violations,
     },
     error::{Error, Result},
     store::{Action, Mutation, NewTask, Variables},
@@ -48,12 +50,21 @@ impl Registry {
                 self.judge(name.scope(), &spec.transport)?;
             }
             let dropped = dropped_secrets(&spec, &current.secrets);
-            let kept = current.secrets.iter().filter(|secret| !dropped.contains(secret)).cloned().collect();
+            let kept = current
+                .secrets
+                .iter()
+                .filter(|secret| !dropped.contains(secret))
+                .cloned()
+                .collect();
             let mut tasks = removals(dropped);
             if current.leads_elsewhere(&spec) {
                 tasks.push(NewTask(Action::RevokeLeases));
             }
-            Ok(Some(Mutation { connector: current.changed(spec, kept, now), tasks, request: None }))
+            Ok(Some(Mutation {
+                connector: current.changed(spec, kept, now),
+                tasks,
+                request: None,
+            }))
         });
         let updated = updated.await.map_err(not_found(name))?;
         self.owed.notify_one();
@@ -77,7 +88,12 @@ impl Registry {
         self.switch(name, etag, Wanted::Disabled).await
     }
 
-    async fn switch(&self, name: &ConnectorName, etag: Option<&str>, wanted: Wanted) -> Result<Shown> {
+    async fn switch(
+        &self,
+        name: &ConnectorName,
+        etag: Option<&str>,
+        wanted: Wanted,
+    ) -> Result<Shown> {
         let enabled = wanted == Wanted::Enabled;
         let now = self.now();
         let switched = self.store.mutate(name, now, |current| {
@@ -85,10 +101,25 @@ impl Registry {
             if current.spec.enabled == enabled {
                 return Ok(None);
             }
-            let spec = Spec { enabled, ..current.spec.clone() };
+            if current.spec.transport == Transport::Unknown {
+                // Writing it back would lose what this release cannot read.
+                return Err(Violations::one("name", status::message(SPEC_TOO_NEW)).into());
+            }
+            let spec = Spec {
+                enabled,
+                ..current.spec.clone()
+            };
             let connector = current.changed(spec, current.secrets.clone(), now);
-            let tasks = if enabled { Vec::new() } else { vec![NewTask(Action::RevokeLeases)] };
-            Ok(Some(Mutation { connector, tasks, request: None }))
+            let tasks = if enabled {
+                Vec::new()
+            } else {
+                vec![NewTask(Action::RevokeLeases)]
+            };
+            Ok(Some(Mutation {
+                connector,
+                tasks,
+                request: None,
+            }))
         });
         let switched = switched.await.map_err(not_found(name))?;
         self.owed.notify_one();
@@ -103,7 +134,10 @@ impl Registry {
     pub async fn delete(&self, name: &ConnectorName, etag: Option<&str>) -> Result<i64> {
         let deleted = self.store.delete(name, self.now(), |current| {
             check_etag(current, etag)?;
-            Ok(vec![NewTask(Action::RevokeLeases), NewTask(Action::DeleteSecrets)])
+            Ok(vec![
+                NewTask(Action::RevokeLeases),
+                NewTask(Action::DeleteSecrets),
+            ])
         });
         let deleted = deleted.await.map_err(not_found(name))?;
         self.owed.notify_one();
@@ -117,7 +151,7 @@ impl Registry {
 pub(super) fn not_found(name: &ConnectorName) -> impl FnOnce(Error) -> Error {
     let name = name.clone();
     move |error| match error {
-        Error::Corrupt(crate::store::Error::NotFound) => Error::NotFound(name),
+        Error::Internal(crate::store::Error::NotFound) => Error::NotFound(name),
         other => other,
     }
 }
@@ -134,11 +168,20 @@ pub(super) fn check_etag(current: &Connector, etag: Option<&str>) -> Result<()> 
 pub(super) fn removals(dropped: Vec<StoredSecret>) -> Vec<NewTask> {
     let mut tasks = Vec::new();
     let mut variables: Option<Variables> = None;
-    for StoredSecret { field, location, destination, update_time: _ } in dropped {
+    for StoredSecret {
+        field,
+        location,
+        destination,
+        update_time: _,
+    } in dropped
+    {
         match field.place {
             SecretPlace::Header => tasks.push(NewTask(Action::DeleteSecret(location.secret))),
             SecretPlace::Environment => variables
-                .get_or_insert_with(|| Variables { names: Vec::new(), destination })
+                .get_or_insert_with(|| Variables {
+                    names: Vec::new(),
+                    destination,
+                })
                 .names
                 .push(field.name),
         }

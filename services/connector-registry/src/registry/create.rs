@@ -42,7 +42,14 @@ impl Registry {
     /// # Errors
     /// [`Error`].
     pub async fn create(&self, request: CreateRequest) -> Result<Shown> {
-        let CreateRequest { principal, scope, id, draft, request_id, validate_only } = request;
+        let CreateRequest {
+            principal,
+            scope,
+            id,
+            draft,
+            request_id,
+            validate_only,
+        } = request;
         let Checked { spec, secrets } = draft.check()?;
         self.judge(&scope, &spec.transport)?;
         let fields: Vec<&SecretField> = secrets.iter().map(|secret| &secret.field).collect();
@@ -50,7 +57,12 @@ impl Registry {
         let derived = ConnectorId::derive(&spec.display_name).unwrap_or_else(unnamed);
         let new = NewConnector {
             quota: self.settings.quotas.limit(scope.kind()),
-            request: request_id.map(|id| RequestKey { principal, target: scope.to_string(), id, hash }),
+            request: request_id.map(|id| RequestKey {
+                principal,
+                target: scope.to_string(),
+                id,
+                hash,
+            }),
             has_secrets: !secrets.is_empty(),
             now: self.now(),
             scope,
@@ -59,21 +71,37 @@ impl Registry {
             spec,
         };
         if validate_only {
-            let rehearsed = self.store.rehearse(&new).await.map_err(|error| refused(&new, error))?;
+            let rehearsed = self
+                .store
+                .rehearse(&new)
+                .await
+                .map_err(|error| refused(&new, error))?;
             return self.show(rehearsed).await;
         }
-        let begun = self.store.begin_create(new.clone()).await.map_err(|error| refused(&new, error))?;
+        let begun = self
+            .store
+            .begin_create(new.clone())
+            .await
+            .map_err(|error| refused(&new, error))?;
         let connector = match begun {
             Begun::Reused => return Err(Error::RequestReused),
             Begun::Published(connector) => *connector,
-            Begun::Provisioning(connector) => self.provision(*connector, secrets, request_id.is_some()).await?,
+            Begun::Provisioning(connector) => {
+                self.provision(*connector, secrets, request_id.is_some())
+                    .await?
+            }
         };
         tracing::info!(connector = %connector.name, uid = %connector.uid, "connector created");
         self.show(connector).await
     }
 
     /// Seals the secrets of an unseen connector and publishes it.
-    async fn provision(&self, connector: Connector, secrets: Vec<SecretValue>, repeatable: bool) -> Result<Connector> {
+    async fn provision(
+        &self,
+        connector: Connector,
+        secrets: Vec<SecretValue>,
+        repeatable: bool,
+    ) -> Result<Connector> {
         match self.seal_all(&connector, &secrets).await {
             Ok(stored) => match self.store.publish(connector.uid, stored, self.now()).await {
                 Err(store::Error::NotFound) => Err(Error::GivenUp),
@@ -95,7 +123,11 @@ impl Registry {
         connector: &Connector,
         secrets: &[SecretValue],
     ) -> std::result::Result<Vec<StoredSecret>, vault::Error> {
-        let destination = connector.spec.transport.destination().map_err(|_| vault::Error::Nonsense)?;
+        let destination = connector
+            .spec
+            .transport
+            .destination()
+            .map_err(|_| vault::Error::Nonsense)?;
         let destination = destination.as_str();
         let mut stored = Vec::with_capacity(secrets.len());
         let mut keep = |field: &SecretField, location: SecretLocation| {
@@ -110,12 +142,19 @@ impl Registry {
         let variables: Vec<&SecretValue> = secrets.iter().filter(is_variable).collect();
         if !variables.is_empty() {
             let patch = BlobPatch {
-                set: variables.iter().map(|secret| (secret.field.name.as_str(), &secret.value)).collect(),
+                set: variables
+                    .iter()
+                    .map(|secret| (secret.field.name.as_str(), &secret.value))
+                    .collect(),
                 unset: Vec::new(),
                 destination,
                 request: derived_request(connector.uid.as_uuid(), "variables"),
             };
-            let blob = self.vault.patch_blob(owner(connector), patch).await?.ok_or(vault::Error::Nonsense)?;
+            let blob = self
+                .vault
+                .patch_blob(owner(connector), patch)
+                .await?
+                .ok_or(vault::Error::Nonsense)?;
             for secret in variables {
                 keep(&secret.field, blob.clone());
             }
@@ -126,7 +165,10 @@ impl Registry {
                 SecretPlace::Header => {
                     let request = derived_request(connector.uid.as_uuid(), &field.name);
                     let owner = owner(connector);
-                    let location = self.vault.add_header(owner, &field.name, value, destination, request).await?;
+                    let location = self
+                        .vault
+                        .add_header(owner, &field.name, value, destination, request)
+                        .await?;
                     keep(field, location);
                 }
             }
@@ -138,7 +180,11 @@ impl Registry {
 /// A request id for one of the calls that a request needs, the same whenever the request is made again.
 pub(super) fn derived_request(base: Uuid, part: &str) -> Uuid {
     use sha2::{Digest as _, Sha256};
-    let digest: [u8; 32] = Sha256::new().chain_update(base.as_bytes()).chain_update(part).finalize().into();
+    let digest: [u8; 32] = Sha256::new()
+        .chain_update(base.as_bytes())
+        .chain_update(part)
+        .finalize()
+        .into();
     let mut bytes = [0; 16];
     for (byte, from) in bytes.iter_mut().zip(digest) {
         *byte = from;
@@ -180,7 +226,10 @@ mod tests {
         let base = Uuid::from_u128(7);
         assert_eq!(derived_request(base, "a"), derived_request(base, "a"));
         assert_ne!(derived_request(base, "a"), derived_request(base, "b"));
-        assert_ne!(derived_request(base, "a"), derived_request(Uuid::from_u128(8), "a"));
+        assert_ne!(
+            derived_request(base, "a"),
+            derived_request(Uuid::from_u128(8), "a")
+        );
         assert_eq!(derived_request(base, "a").get_version_num(), 4);
     }
 

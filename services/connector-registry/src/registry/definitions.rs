@@ -9,6 +9,9 @@ impl Registry {
     /// # Errors
     /// Those of the database.
     pub async fn store_definitions(&self, definitions: Vec<Definition>) -> Result<u32> {
-        Ok(self.store.store_definitions(definitions, self.now()).await?)
+        Ok(self
+            .store
+            .store_definitions(definitions, self.now())
+            .await?)
     }
 }

@@ -42,22 +42,19 @@ impl Registry {
         }
     }
 
-    /// How many tasks are owed to the vault.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn debts(&self) -> Result<u64> {
-        Ok(self.store.count_tasks().await?)
-    }
-
     async fn work_off_due(&self) -> Result<usize> {
-        let tasks = self.store.claim_tasks(None, self.now(), HOLD, BATCH).await?;
+        let tasks = self
+            .store
+            .claim_tasks(None, self.now(), HOLD, BATCH)
+            .await?;
         let mut done = 0;
         for task in tasks {
             let _writing = self.writing(task.uid).await;
             if let Err(error) = self.settle(&task).await {
                 tracing::warn!(connector = %task.connector, attempts = task.attempts, %error, "a task for the vault failed and is tried again");
-                self.store.postpone_task(task.id, self.now().after(delay(task.attempts))).await?;
+                self.store
+                    .postpone_task(task.id, self.now().after(delay(task.attempts)))
+                    .await?;
             } else {
                 done += 1;
             }
@@ -67,14 +64,21 @@ impl Registry {
 
     /// Does everything that is owed for one connector, or fails. The caller holds the connector's write lock.
     pub(super) async fn settle_debts(&self, uid: ConnectorUid) -> Result<()> {
-        for task in self.store.claim_tasks(Some(uid), self.now(), HOLD, BATCH).await? {
+        for task in self
+            .store
+            .claim_tasks(Some(uid), self.now(), HOLD, BATCH)
+            .await?
+        {
             self.settle(&task).await?;
         }
         Ok(())
     }
 
     async fn settle(&self, task: &Claimed) -> Result<()> {
-        let owner = Owner { scope: task.connector.scope(), uid: task.uid };
+        let owner = Owner {
+            scope: task.connector.scope(),
+            uid: task.uid,
+        };
         let done = match &task.action {
             Action::DeleteSecrets => self.vault.delete_all(owner).await,
             Action::DeleteSecret(name) => self.vault.delete(name).await,
@@ -92,11 +96,22 @@ impl Registry {
     /// Removes variables from a blob, but for those that were set again since.
     async fn unset(&self, owner: Owner<'_>, task: Uuid, variables: &Variables) -> Result<()> {
         let present = self.store.secret_fields(owner.uid).await?;
-        let is_back = |name: &str| present.contains(&SecretField::new(SecretPlace::Environment, name));
-        let unset: Vec<String> = variables.names.iter().filter(|name| !is_back(name)).cloned().collect();
+        let is_back =
+            |name: &str| present.contains(&SecretField::new(SecretPlace::Environment, name));
+        let unset: Vec<String> = variables
+            .names
+            .iter()
+            .filter(|name| !is_back(name))
+            .cloned()
+            .collect();
         if !unset.is_empty() {
             let request = derived_request(task, &unset.join(","));
-            let patch = BlobPatch { set: Vec::new(), unset, destination: &variables.destination, request };
+            let patch = BlobPatch {
+                set: Vec::new(),
+                unset,
+                destination: &variables.destination,
+                request,
+            };
             match self.vault.patch_blob(owner, patch).await {
                 Ok(Some(blob)) => self.store.move_variables(owner.uid, &blob).await?,
                 Ok(None) | Err(vault::Error::NotFound) => {}

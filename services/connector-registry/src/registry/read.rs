@@ -10,7 +10,7 @@ use crate::{
         spec::{FieldValue, Spec, Transport},
     },
     error::{Error, Result},
-    store::{ListQuery, Selection, ToolCursor, ToolRow, ToolScope},
+    store::{ListQuery, Selection, ToolCursor, ToolDetail, ToolRow, ToolScope},
 };
 
 /// A page stops when it holds about this much, so that it fits into a message.
@@ -51,6 +51,8 @@ pub struct ConnectorPage {
 pub struct ToolRequest {
     /// Whose tools.
     pub of: ToolScope,
+    /// How much of each.
+    pub detail: ToolDetail,
     /// After which one.
     pub after: Option<ToolCursor>,
     /// How many at most.
@@ -98,7 +100,13 @@ impl Registry {
     /// # Errors
     /// [`Error`].
     pub async fn list(&self, request: ListRequest) -> Result<ConnectorPage> {
-        let ListRequest { selection, filter, order, mut after, limit } = request;
+        let ListRequest {
+            selection,
+            filter,
+            order,
+            mut after,
+            limit,
+        } = request;
         let lease = self.lease().await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut connectors = Vec::new();
@@ -117,14 +125,20 @@ impl Registry {
             let is_last = (rows.len() as u64) < wanted;
             for connector in rows {
                 if connectors.len() == limit || (bytes >= PAGE_BYTES && !connectors.is_empty()) {
-                    return Ok(ConnectorPage { connectors, next: after });
+                    return Ok(ConnectorPage {
+                        connectors,
+                        next: after,
+                    });
                 }
                 bytes += size(&connector.spec);
                 after = Some(Cursor::after(&connector, order));
                 connectors.push(self.show_with(connector, lease.as_ref()));
             }
             if is_last {
-                return Ok(ConnectorPage { connectors, next: None });
+                return Ok(ConnectorPage {
+                    connectors,
+                    next: None,
+                });
             }
         }
     }
@@ -134,15 +148,24 @@ impl Registry {
     /// # Errors
     /// [`Error`].
     pub async fn tools(&self, request: ToolRequest) -> Result<ToolPage> {
-        let ToolRequest { of, mut after, limit } = request;
+        let ToolRequest {
+            of,
+            detail,
+            mut after,
+            limit,
+        } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut tools: Vec<ToolRow> = Vec::new();
         let mut bytes = 0;
         loop {
-            let rows = self.store.tools(&of, after.as_ref(), TOOL_STEP).await.map_err(|error| match &of {
-                ToolScope::Connector(name) => Error::about(name)(error),
-                ToolScope::Scope(_) => error.into(),
-            })?;
+            let rows = self
+                .store
+                .tools(&of, detail, after.as_ref(), TOOL_STEP)
+                .await
+                .map_err(|error| match &of {
+                    ToolScope::Connector(name) => Error::about(name)(error),
+                    ToolScope::Scope(_) => error.into(),
+                })?;
             if rows.is_empty() {
                 return Ok(ToolPage { tools, next: None });
             }
@@ -180,12 +203,20 @@ impl Registry {
 
 /// About how many bytes a connector takes in a message.
 pub(super) fn size(spec: &Spec) -> usize {
-    let labels: usize = spec.labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+    let labels: usize = spec
+        .labels
+        .iter()
+        .map(|(key, value)| key.len() + value.len() + 8)
+        .sum();
     let own = match &spec.transport {
         Transport::Stdio(stdio) => {
             stdio.command.len()
                 + stdio.working_directory.len()
-                + stdio.arguments.iter().map(|argument| argument.len() + 4).sum::<usize>()
+                + stdio
+                    .arguments
+                    .iter()
+                    .map(|argument| argument.len() + 4)
+                    .sum::<usize>()
         }
         Transport::StreamableHttp(http) => http.url.len(),
         Transport::Unknown => 0,
@@ -199,5 +230,11 @@ pub(super) fn size(spec: &Spec) -> usize {
             FieldValue::Secret => 2 * field.name.len() + field.prefix.len() + 96,
         })
         .sum();
-    OVERHEAD + labels + own + fields + spec.display_name.len() + spec.description.len() + spec.icon_uri.len()
+    OVERHEAD
+        + labels
+        + own
+        + fields
+        + spec.display_name.len()
+        + spec.description.len()
+        + spec.icon_uri.len()
 }

@@ -37,7 +37,11 @@ pub struct Report {
 
 impl Runtime {
     pub(super) fn reporter(&self) -> Reporter<'_> {
-        Reporter { name: &self.name, id: self.id, epoch: self.epoch }
+        Reporter {
+            name: &self.name,
+            id: self.id,
+            epoch: self.epoch,
+        }
     }
 }
 
@@ -48,9 +52,16 @@ impl Registry {
     /// [`crate::error::Error::Lease`] when somebody else holds the sessions.
     pub async fn report(&self, runtime: &Runtime, observed: Vec<Observed>) -> Result<Report> {
         let presence = self.settings.presence;
-        let reported = self.store.report(runtime.reporter(), observed, self.now(), presence).await?;
+        let reported = self
+            .store
+            .report(runtime.reporter(), observed, self.now(), presence)
+            .await?;
         if runtime.epoch == 0 {
-            tracing::info!(instance = runtime.name, epoch = reported.lease.epoch, "a runtime took over the sessions");
+            tracing::info!(
+                instance = runtime.name,
+                epoch = reported.lease.epoch,
+                "a runtime took over the sessions"
+            );
         }
         Ok(Report {
             epoch: reported.lease.epoch,

@@ -55,28 +55,56 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Lease`] when it does not hold them.
-    pub async fn resolve(&self, runtime: &Runtime, subject: &str, names: &[ConnectorName]) -> Result<Vec<Resolved>> {
-        if !self.store.holds_sessions(runtime.reporter(), self.now()).await? {
+    pub async fn resolve(
+        &self,
+        runtime: &Runtime,
+        subject: &str,
+        names: &[ConnectorName],
+    ) -> Result<Vec<Resolved>> {
+        if !self
+            .store
+            .holds_sessions(runtime.reporter(), self.now())
+            .await?
+        {
             return Err(Error::Lease(Refused::Lost));
         }
-        let holder = Holder { subject: subject.to_owned(), instance: runtime.id, epoch: runtime.epoch };
-        join_all(names.iter().map(|name| self.resolve_one(name, &holder))).await.into_iter().collect()
+        let holder = Holder {
+            subject: subject.to_owned(),
+            instance: runtime.id,
+            epoch: runtime.epoch,
+        };
+        join_all(names.iter().map(|name| self.resolve_one(name, &holder)))
+            .await
+            .into_iter()
+            .collect()
     }
 
     async fn resolve_one(&self, name: &ConnectorName, holder: &Holder) -> Result<Resolved> {
         let connector = match self.store.get(name).await {
             Ok(connector) => connector,
             Err(store::Error::NotFound) => {
-                return Ok(unresolved("CONNECTOR_NOT_FOUND", "The connector does not exist."));
+                return Ok(unresolved(
+                    "CONNECTOR_NOT_FOUND",
+                    "The connector does not exist.",
+                ));
             }
             Err(error) => return Err(error.into()),
         };
         match connector.readiness() {
             Readiness::Ready => {}
-            Readiness::Disabled => return Ok(unresolved("CONNECTOR_DISABLED", "The connector is disabled.")),
+            Readiness::Disabled => {
+                return Ok(unresolved(
+                    "CONNECTOR_DISABLED",
+                    "The connector is disabled.",
+                ));
+            }
             Readiness::Blocked(reason) => return Ok(unresolved(reason, status::message(reason))),
         }
-        if let Err((_, refusal)) = judge(&self.settings.policy, name.scope(), &connector.spec.transport) {
+        if let Err((_, refusal)) = judge(
+            &self.settings.policy,
+            name.scope(),
+            &connector.spec.transport,
+        ) {
             return Ok(unresolved("POLICY_DENIED", refusal.message()));
         }
         self.grant(connector, holder).await
@@ -84,20 +112,37 @@ impl Registry {
 
     async fn grant(&self, connector: Connector, holder: &Holder) -> Result<Resolved> {
         let Ok(destination) = connector.spec.transport.destination() else {
-            return Ok(unresolved("POLICY_DENIED", "The connector does not lead anywhere."));
+            return Ok(unresolved(
+                "POLICY_DENIED",
+                "The connector does not lead anywhere.",
+            ));
         };
-        let secrets: Vec<StoredSecret> =
-            connector.spec.transport.secret_fields().filter_map(|field| connector.secret(&field).cloned()).collect();
+        let secrets: Vec<StoredSecret> = connector
+            .spec
+            .transport
+            .secret_fields()
+            .filter_map(|field| connector.secret(&field).cloned())
+            .collect();
         let mut versions: Vec<SecretVersionName> = secrets
             .iter()
-            .map(|secret| secret.location.secret.clone().version(secret.location.version))
+            .map(|secret| {
+                secret
+                    .location
+                    .secret
+                    .clone()
+                    .version(secret.location.version)
+            })
             .collect();
         versions.sort();
         versions.dedup();
         let grant = if versions.is_empty() {
             None
         } else {
-            match self.vault.grant(owner(&connector), &versions, destination.as_str(), holder).await {
+            match self
+                .vault
+                .grant(owner(&connector), &versions, destination.as_str(), holder)
+                .await
+            {
                 Ok(token) => Some(token),
                 Err(error) => return Ok(without_grant(&connector, &error)),
             }
@@ -119,13 +164,21 @@ fn without_grant(connector: &Connector, error: &vault::Error) -> Resolved {
     tracing::warn!(connector = %connector.name, %error, "the vault made no grant");
     match error {
         vault::Error::Unavailable(_) | vault::Error::TimedOut(_) | vault::Error::Conflict => {
-            unresolved("VAULT_UNAVAILABLE", "The secret vault cannot be reached or has too much to do.")
+            unresolved(
+                "VAULT_UNAVAILABLE",
+                "The secret vault cannot be reached or has too much to do.",
+            )
         }
-        vault::Error::NeedsRebind => unresolved(SECRET_NEEDS_REBIND, status::message(SECRET_NEEDS_REBIND)),
+        vault::Error::NeedsRebind => {
+            unresolved(SECRET_NEEDS_REBIND, status::message(SECRET_NEEDS_REBIND))
+        }
         vault::Error::NotFound
         | vault::Error::Unreadable
         | vault::Error::RequestReused
         | vault::Error::Refused(_)
-        | vault::Error::Nonsense => unresolved("SECRET_UNREADABLE", "A secret of the connector cannot be read."),
+        | vault::Error::Nonsense => unresolved(
+            "SECRET_UNREADABLE",
+            "A secret of the connector cannot be read.",
+        ),
     }
 }

@@ -51,25 +51,48 @@ impl Registry {
     /// # Errors
     /// [`Error`].
     pub async fn set_secrets(&self, request: SetSecretsRequest) -> Result<Shown> {
-        let SetSecretsRequest { principal, name, set, unset, etag, request_id } = request;
+        let SetSecretsRequest {
+            principal,
+            name,
+            set,
+            unset,
+            etag,
+            request_id,
+        } = request;
         let set_fields: Vec<&SecretField> = set.iter().map(|value| &value.field).collect();
         let unset_fields: Vec<&SecretField> = unset.iter().collect();
         let hash = request::of_secrets(&name, &set_fields, &unset_fields, etag.as_deref());
-        let key = request_id.map(|id| RequestKey { principal, target: name.to_string(), id, hash });
+        let key = request_id.map(|id| RequestKey {
+            principal,
+            target: name.to_string(),
+            id,
+            hash,
+        });
         let current = self.store.get(&name).await.map_err(Error::about(&name))?;
         if let Some(key) = &key
             && let Some(known) = self.store.recall(key).await?
         {
-            return if known == key.hash { self.show(current).await } else { Err(Error::RequestReused) };
+            return if known == key.hash {
+                self.show(current).await
+            } else {
+                Err(Error::RequestReused)
+            };
         }
         check_etag(&current, etag.as_deref())?;
         check(&current, &set, &unset)?;
         let _writing = self.writing(current.uid).await;
         // What an earlier change still owes must not hit what is written now.
         self.settle_debts(current.uid).await?;
-        let base = request_id.map_or_else(Uuid::new_v4, |id| derived_request(current.uid.as_uuid(), &id.to_string()));
-        let sealed = self.seal(&current, &set, &unset, base).await.map_err(|error| refused(&current, error))?;
-        let changed = self.refer(&current, &sealed, &unset, etag.as_deref(), key).await?;
+        let base = request_id.map_or_else(Uuid::new_v4, |id| {
+            derived_request(current.uid.as_uuid(), &id.to_string())
+        });
+        let sealed = self
+            .seal(&current, &set, &unset, base)
+            .await
+            .map_err(|error| refused(&current, error))?;
+        let changed = self
+            .refer(&current, &sealed, &unset, etag.as_deref(), key)
+            .await?;
         self.owed.notify_one();
         tracing::info!(connector = %name, set = set.len(), unset = unset.len(), "connector secrets changed");
         self.show(changed).await
@@ -83,37 +106,68 @@ impl Registry {
         unset: &[SecretField],
         base: Uuid,
     ) -> std::result::Result<Sealed, vault::Error> {
-        let destination = current.spec.transport.destination().map_err(|_| vault::Error::Nonsense)?;
-        let destination = destination.as_str().to_owned();
-        let variables: Vec<_> = of(SecretPlace::Environment, set)
+        let destination = current.spec.transport.destination();
+        let destination = destination.map_err(|_| vault::Error::Nonsense)?.to_string();
+        let request = derived_request(base, "variables");
+        let blob = self
+            .seal_variables(current, set, unset, &destination, request)
+            .await?;
+        let mut headers = Vec::new();
+        for SecretValue { field, value } in of(SecretPlace::Header, set) {
+            let request = derived_request(base, &field.name);
+            let location =
+                self.vault
+                    .add_header(owner(current), &field.name, value, &destination, request);
+            headers.push((field.clone(), location.await?));
+        }
+        let variables = of(SecretPlace::Environment, set)
+            .map(|value| value.field.clone())
+            .collect();
+        Ok(Sealed {
+            destination,
+            blob,
+            variables,
+            headers,
+        })
+    }
+
+    async fn seal_variables(
+        &self,
+        current: &Connector,
+        set: &[SecretValue],
+        unset: &[SecretField],
+        destination: &str,
+        request: Uuid,
+    ) -> std::result::Result<Blob, vault::Error> {
+        let set: Vec<_> = of(SecretPlace::Environment, set)
             .map(|value| (value.field.name.as_str(), &value.value))
             .collect();
-        let gone: Vec<String> = unset
+        let unset: Vec<String> = unset
             .iter()
             .filter(|field| field.place == SecretPlace::Environment)
             .map(|field| field.name.clone())
             .collect();
-        let blob = if variables.is_empty() && gone.is_empty() {
-            Blob::Untouched
-        } else {
-            // Removing alone needs no rebinding: the values that are left stay bound where they are.
-            let bound = current.secrets.iter().find(|secret| secret.field.place == SecretPlace::Environment);
-            let there = match bound {
-                Some(bound) if variables.is_empty() => bound.destination.clone(),
-                Some(_) | None => destination.clone(),
-            };
-            let request = derived_request(base, "variables");
-            let patch = BlobPatch { set: variables, unset: gone, destination: &there, request };
-            self.vault.patch_blob(owner(current), patch).await?.map_or(Blob::Empty, Blob::At)
-        };
-        let mut headers = Vec::new();
-        for SecretValue { field, value } in of(SecretPlace::Header, set) {
-            let request = derived_request(base, &field.name);
-            let location = self.vault.add_header(owner(current), &field.name, value, &destination, request).await?;
-            headers.push((field.clone(), location));
+        if set.is_empty() && unset.is_empty() {
+            return Ok(Blob::Untouched);
         }
-        let variables = of(SecretPlace::Environment, set).map(|value| value.field.clone()).collect();
-        Ok(Sealed { destination, blob, variables, headers })
+        // Removing alone needs no rebinding: the values that are left stay bound where they are.
+        let mut bound = current.secrets.iter();
+        let bound = bound.find(|secret| secret.field.place == SecretPlace::Environment);
+        let destination = match bound {
+            Some(bound) if set.is_empty() => bound.destination.as_str(),
+            Some(_) | None => destination,
+        };
+        let patch = BlobPatch {
+            set,
+            unset,
+            destination,
+            request,
+        };
+        Ok(self
+            .vault
+            .patch_blob(owner(current), patch)
+            .await?
+            .map_or(Blob::Empty, Blob::At))
     }
 
     /// Makes the connector refer to what was sealed.
@@ -136,14 +190,29 @@ impl Registry {
             let (gone, kept): (Vec<_>, Vec<_>) = current.secrets.iter().cloned().partition(is_gone);
             let secrets = sealed.merge(kept, now);
             // Variables have left the blob already; headers are secrets of their own.
-            let tasks = removals(gone.into_iter().filter(|secret| secret.field.place == SecretPlace::Header).collect());
+            let tasks = removals(
+                gone.into_iter()
+                    .filter(|secret| secret.field.place == SecretPlace::Header)
+                    .collect(),
+            );
             let connector = current.changed(current.spec.clone(), secrets, now);
-            Ok(Some(Mutation { connector, tasks, request: key }))
+            Ok(Some(Mutation {
+                connector,
+                tasks,
+                request: key,
+            }))
         });
         match mutated.await.map_err(not_found(name)) {
             Err(Error::NotFound(name)) => {
                 // It was deleted meanwhile, perhaps before these values came: they must go, too.
-                self.store.owe(name.clone(), before.uid, NewTask(Action::DeleteSecrets), now).await?;
+                self.store
+                    .owe(
+                        name.clone(),
+                        before.uid,
+                        NewTask(Action::DeleteSecrets),
+                        now,
+                    )
+                    .await?;
                 self.owed.notify_one();
                 Err(Error::NotFound(name))
             }
@@ -171,22 +240,38 @@ enum Blob {
 
 impl Sealed {
     /// The references after these values replaced or joined `kept`.
-    fn merge(&self, mut kept: Vec<StoredSecret>, now: crate::domain::timestamp::Timestamp) -> Vec<StoredSecret> {
+    fn merge(
+        &self,
+        mut kept: Vec<StoredSecret>,
+        now: crate::domain::timestamp::Timestamp,
+    ) -> Vec<StoredSecret> {
         let is_replaced = |secret: &StoredSecret| {
-            self.variables.contains(&secret.field) || self.headers.iter().any(|(field, _)| field == &secret.field)
+            self.variables.contains(&secret.field)
+                || self.headers.iter().any(|(field, _)| field == &secret.field)
         };
         kept.retain(|secret| !is_replaced(secret));
         match &self.blob {
             Blob::Untouched => {}
             Blob::Empty => kept.retain(|secret| secret.field.place == SecretPlace::Header),
             Blob::At(location) => {
-                for secret in kept.iter_mut().filter(|secret| secret.field.place == SecretPlace::Environment) {
+                for secret in kept
+                    .iter_mut()
+                    .filter(|secret| secret.field.place == SecretPlace::Environment)
+                {
                     secret.location = location.clone();
                 }
-                kept.extend(self.variables.iter().map(|field| self.stored(field, location, now)));
+                kept.extend(
+                    self.variables
+                        .iter()
+                        .map(|field| self.stored(field, location, now)),
+                );
             }
         }
-        kept.extend(self.headers.iter().map(|(field, location)| self.stored(field, location, now)));
+        kept.extend(
+            self.headers
+                .iter()
+                .map(|(field, location)| self.stored(field, location, now)),
+        );
         kept
     }
 
@@ -210,14 +295,18 @@ fn of(place: SecretPlace, set: &[SecretValue]) -> impl Iterator<Item = &SecretVa
 }
 
 /// Whether every field is one that the spec names as secret, once, with an acceptable value.
-fn check(current: &Connector, set: &[SecretValue], unset: &[SecretField]) -> std::result::Result<(), Violations> {
+fn check(
+    current: &Connector,
+    set: &[SecretValue],
+    unset: &[SecretField],
+) -> std::result::Result<(), Violations> {
     const UNKNOWN: &str = "the connector's specification has no secret of this place and name";
     let mut findings = Findings::under("");
     let (place, fields) = current.spec.transport.fields();
     let named = |field: &SecretField| {
-        fields
-            .iter()
-            .any(|one| one.value == FieldValue::Secret && SecretField::new(place, &one.name) == *field)
+        fields.iter().any(|one| {
+            one.value == FieldValue::Secret && SecretField::new(place, &one.name) == *field
+        })
     };
     if set.is_empty() && unset.is_empty() {
         findings.add("values", "nothing is set or unset");

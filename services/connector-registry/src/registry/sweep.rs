@@ -53,8 +53,15 @@ impl Registry {
     pub async fn sweep(&self) -> Result<()> {
         let now = self.now();
         let mut outcome = Ok(());
-        for unfinished in self.store.take_unfinished(now.before(self.settings.provisioning), BATCH).await? {
-            let owner = Owner { scope: &unfinished.scope, uid: unfinished.uid };
+        for unfinished in self
+            .store
+            .take_unfinished(now.before(self.settings.provisioning), BATCH)
+            .await?
+        {
+            let owner = Owner {
+                scope: &unfinished.scope,
+                uid: unfinished.uid,
+            };
             match self.vault.delete_all(owner).await {
                 Ok(()) => {
                     self.store.remove_unfinished(unfinished.uid).await?;
@@ -63,9 +70,15 @@ impl Registry {
                 Err(error) => outcome = Err(crate::error::Error::Vault(error)),
             }
         }
-        self.store.forget_requests(now.before(self.settings.requests)).await?;
-        self.store.forget_deletions(now.before(self.settings.deletions)).await?;
-        self.store.forget_definitions(now.before(DEFINITIONS)).await?;
+        self.store
+            .forget_requests(now.before(self.settings.requests))
+            .await?;
+        self.store
+            .forget_deletions(now.before(self.settings.deletions))
+            .await?;
+        self.store
+            .forget_definitions(now.before(DEFINITIONS))
+            .await?;
         outcome
     }
 }

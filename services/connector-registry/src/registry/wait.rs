@@ -25,7 +25,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error`]; that the time is up is none.
-    pub async fn wait(&self, name: &ConnectorName, min_revision: i64, until: Instant) -> Result<Waited> {
+    pub async fn wait(
+        &self,
+        name: &ConnectorName,
+        min_revision: i64,
+        until: Instant,
+    ) -> Result<Waited> {
         let mut newest = self.store.newest();
         loop {
             newest.mark_unchanged();
@@ -33,9 +38,13 @@ impl Registry {
             let revision = self.store.feed().await?.revision;
             let connector = self.store.get(name).await.map_err(Error::about(name))?;
             let lease = self.lease().await?;
-            let settled = revision >= min_revision && connector.is_settled(lease.as_ref(), self.now());
+            let settled =
+                revision >= min_revision && connector.is_settled(lease.as_ref(), self.now());
             if settled || Instant::now() >= until {
-                return Ok(Waited { shown: self.show_with(connector, lease.as_ref()), settled });
+                return Ok(Waited {
+                    shown: self.show_with(connector, lease.as_ref()),
+                    settled,
+                });
             }
             tokio::select! {
                 // The sender lives in the store, as long as `self`.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Connectors read at a time.
-const STEP: u64 = 100;
+const STEP: u64 = 32;
 
 /// One thing to tell a watcher.
 #[derive(Debug)]
@@ -71,7 +71,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Unresumable`] when it cannot go on from there, and those of the database.
-    pub async fn watch(&self, selection: Selection, key: Key, resume: Option<Position>) -> Result<Watcher> {
+    pub async fn watch(
+        &self,
+        selection: Selection,
+        key: Key,
+        resume: Option<Position>,
+    ) -> Result<Watcher> {
         let newest = self.store.newest();
         let feed = self.store.feed().await?;
         let stage = match resume {
@@ -82,70 +87,101 @@ impl Registry {
             }
         };
         let ready = VecDeque::new();
-        Ok(Watcher { registry: self.clone(), selection, key, feed, stage, ready, newest })
+        Ok(Watcher {
+            registry: self.clone(),
+            selection,
+            key,
+            feed,
+            stage,
+            ready,
+            newest,
+        })
     }
 }
 
 impl Watcher {
-    /// The next thing to tell; waits for it. Cancel safe.
+    /// The next thing to tell, if one was read already.
+    pub fn take(&mut self) -> Option<Event> {
+        self.ready.pop_front()
+    }
+
+    /// Reads on, once. When there is nothing to tell afterwards, [`Watcher::wait`] before reading again.
     ///
     /// # Errors
     /// [`Error::Unresumable`] when the watcher has fallen so far behind that deletions are forgotten, and those of the
     /// database.
-    pub async fn next(&mut self) -> Result<Event> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
-            }
-            match self.stage {
-                Stage::Snapshot(after) => self.read_snapshot(after).await?,
-                Stage::Following(since) => self.read_changes(since).await?,
-            }
-            if self.ready.is_empty() {
-                self.idle().await;
-            }
+    pub async fn read(&mut self) -> Result<()> {
+        match self.stage {
+            Stage::Snapshot(after) => self.read_snapshot(after).await,
+            Stage::Following(since) => self.read_changes(since).await,
         }
     }
 
     async fn read_snapshot(&mut self, after: Option<ConnectorUid>) -> Result<()> {
-        let rows = self.registry.store.snapshot(&self.selection, after, STEP).await?;
+        let rows = self
+            .registry
+            .store
+            .snapshot(&self.selection, after, STEP)
+            .await?;
         let lease = self.registry.lease().await?;
         if let Some(last) = rows.last() {
             self.stage = Stage::Snapshot(Some(last.uid));
         } else {
             self.stage = Stage::Following(self.feed.revision);
             let position = Some(self.feed.position());
-            self.ready.push_back(Event { happened: Happened::SnapshotEnd, position });
+            self.ready.push_back(Event {
+                happened: Happened::SnapshotEnd,
+                position,
+            });
         }
         self.ready.extend(rows.into_iter().map(|connector| {
             let shown = self.registry.show_with(connector, lease.as_ref());
-            Event { happened: Happened::Upserted(Box::new(shown)), position: None }
+            Event {
+                happened: Happened::Upserted(Box::new(shown)),
+                position: None,
+            }
         }));
         Ok(())
     }
 
     async fn read_changes(&mut self, since: i64) -> Result<()> {
         self.newest.mark_unchanged();
-        let changes = self.registry.store.changes(&self.selection, self.key, since, STEP).await?;
-        let at = |revision| Position { feed: self.feed.id, revision };
+        let changes = self
+            .registry
+            .store
+            .changes(&self.selection, self.key, since, STEP)
+            .await?;
+        let at = |revision| Position {
+            feed: self.feed.id,
+            revision,
+        };
         changes.feed.check(at(since)).map_err(Error::Unresumable)?;
         let lease = self.registry.lease().await?;
         self.stage = Stage::Following(changes.upto);
         for (revision, change) in changes.items {
             let happened = match change {
-                Change::Upserted(connector) => {
-                    Happened::Upserted(Box::new(self.registry.show_with(*connector, lease.as_ref())))
-                }
+                Change::Upserted(connector) => Happened::Upserted(Box::new(
+                    self.registry.show_with(*connector, lease.as_ref()),
+                )),
                 Change::Deleted { uid, name } => Happened::Deleted { uid, name },
             };
-            self.ready.push_back(Event { happened, position: Some(at(revision)) });
+            self.ready.push_back(Event {
+                happened,
+                position: Some(at(revision)),
+            });
         }
         Ok(())
     }
 
-    /// Waits for a change, or until it is time to show that the feed is alive.
-    async fn idle(&mut self) {
-        let Stage::Following(since) = self.stage else { return };
+    /// Waits for a change, or until it is time to show that the feed is alive; not while there is something to tell.
+    /// Cancel safe.
+    pub async fn wait(&mut self) {
+        let Stage::Following(since) = self.stage else {
+            return;
+        };
+        if !self.ready.is_empty() {
+            return;
+        }
         let clock = self.registry.clock.clone();
         tokio::select! {
             // The sender lives in the store, which this watcher holds.

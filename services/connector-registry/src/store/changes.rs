@@ -120,13 +120,26 @@ impl Store {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let complete = items.len() < limit;
         items.truncate(limit);
-        let upto = if complete { feed.revision } else { items.last().map_or(feed.revision, |(at, _)| *at) };
+        let upto = if complete {
+            feed.revision
+        } else {
+            items.last().map_or(feed.revision, |(at, _)| *at)
+        };
         Ok(Changes { items, upto, feed })
     }
 }
 
 fn deletion(row: tombstone::Model) -> Result<Change, Error> {
-    let scope = row.scope.parse().map_err(|_| Error::Corrupt("tombstones.scope"))?;
-    let id = row.connector_id.parse().map_err(|_| Error::Corrupt("tombstones.connector_id"))?;
-    Ok(Change::Deleted { uid: ConnectorUid::new(row.uid), name: ConnectorName::new(scope, id) })
+    let scope = row
+        .scope
+        .parse()
+        .map_err(|_| Error::Corrupt("tombstones.scope"))?;
+    let id = row
+        .connector_id
+        .parse()
+        .map_err(|_| Error::Corrupt("tombstones.connector_id"))?;
+    Ok(Change::Deleted {
+        uid: ConnectorUid::new(row.uid),
+        name: ConnectorName::new(scope, id),
+    })
 }

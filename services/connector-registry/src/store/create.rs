@@ -90,7 +90,9 @@ impl Store {
             connector.revisions.revision = revision;
             connector.revisions.desired_revision = revision;
         }
-        row::connector_row(&connector, phase)?.insert(&*transaction).await?;
+        row::connector_row(&connector, phase)?
+            .insert(&*transaction)
+            .await?;
         insert_labels(&*transaction, &connector).await?;
         if let Some(key) = new.request {
             remember(&*transaction, key, connector.uid, new.now).await?;
@@ -98,7 +100,11 @@ impl Store {
         transaction.commit().await?;
         self.announce(connector.revisions.revision);
         let connector = Box::new(connector);
-        Ok(if new.has_secrets { Begun::Provisioning(connector) } else { Begun::Published(connector) })
+        Ok(if new.has_secrets {
+            Begun::Provisioning(connector)
+        } else {
+            Begun::Published(connector)
+        })
     }
 
     /// What [`Store::begin_create`] would create, without creating it.
@@ -125,16 +131,26 @@ impl Store {
         let found = query.one(&*transaction).await?.ok_or(Error::NotFound)?;
         match found.phase.as_str() {
             PROVISIONING => {}
-            LIVE => return find(&*transaction, live().filter(connector::Column::Uid.eq(uid.as_uuid()))).await,
+            LIVE => {
+                return find(
+                    &*transaction,
+                    live().filter(connector::Column::Uid.eq(uid.as_uuid())),
+                )
+                .await;
+            }
             _ => return Err(Error::NotFound),
         }
-        let mut connector = find(&*transaction, connector::Entity::find_by_id(uid.as_uuid())).await?;
+        let mut connector =
+            find(&*transaction, connector::Entity::find_by_id(uid.as_uuid())).await?;
         connector.secrets = secrets;
-        connector.status = Status::first(connector.readiness(), connector.revisions.generation, now);
+        connector.status =
+            Status::first(connector.readiness(), connector.revisions.generation, now);
         let revision = advance(&*transaction, 1).await?;
         connector.revisions.revision = revision;
         connector.revisions.desired_revision = revision;
-        row::connector_row(&connector, LIVE)?.update(&*transaction).await?;
+        row::connector_row(&connector, LIVE)?
+            .update(&*transaction)
+            .await?;
         insert_secrets(&*transaction, &connector).await?;
         transaction.commit().await?;
         self.announce(revision);
@@ -158,22 +174,35 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn recall(&self, key: &RequestKey) -> Result<Option<RequestHash>, Error> {
-        Ok(recalled(self.database.connection(), key).await?.and_then(|row| row.request_hash.try_into().ok()))
+        Ok(recalled(self.database.connection(), key)
+            .await?
+            .and_then(|row| row.request_hash.try_into().ok()))
     }
 }
 
 /// The scope's row, made when its life begins, locked until the transaction ends.
-async fn lock_scope(transaction: &impl ConnectionTrait, name: &ScopeName, now: Timestamp) -> Result<(), Error> {
+async fn lock_scope(
+    transaction: &impl ConnectionTrait,
+    name: &ScopeName,
+    now: Timestamp,
+) -> Result<(), Error> {
     let row = scope::ActiveModel {
         scope: Set(name.to_string()),
         scope_uid: Set(Uuid::now_v7()),
         create_time: Set(now.micros()),
     };
     scope::Entity::insert(row)
-        .on_conflict(OnConflict::column(scope::Column::Scope).do_nothing().to_owned())
+        .on_conflict(
+            OnConflict::column(scope::Column::Scope)
+                .do_nothing()
+                .to_owned(),
+        )
         .exec_without_returning(transaction)
         .await?;
-    scope::Entity::find_by_id(name.to_string()).lock_exclusive().one(transaction).await?;
+    scope::Entity::find_by_id(name.to_string())
+        .lock_exclusive()
+        .one(transaction)
+        .await?;
     Ok(())
 }
 
@@ -192,19 +221,32 @@ pub(super) async fn abandon(transaction: &impl ConnectionTrait, uid: Uuid) -> Re
         .exec(transaction)
         .await?;
     if updated.rows_affected > 0 {
-        request::Entity::delete_many().filter(request::Column::ConnectorUid.eq(uid)).exec(transaction).await?;
+        request::Entity::delete_many()
+            .filter(request::Column::ConnectorUid.eq(uid))
+            .exec(transaction)
+            .await?;
     }
     Ok(())
 }
 
-async fn replay(transaction: &impl ConnectionTrait, key: Option<&RequestKey>) -> Result<Option<Begun>, Error> {
+async fn replay(
+    transaction: &impl ConnectionTrait,
+    key: Option<&RequestKey>,
+) -> Result<Option<Begun>, Error> {
     let Some(key) = key else { return Ok(None) };
-    let Some(row) = recalled(transaction, key).await? else { return Ok(None) };
+    let Some(row) = recalled(transaction, key).await? else {
+        return Ok(None);
+    };
     if row.request_hash != key.hash {
         return Ok(Some(Begun::Reused));
     }
     let made = connector::Entity::find_by_id(row.connector_uid);
-    let phase = made.clone().one(transaction).await?.ok_or(Error::NotFound)?.phase;
+    let phase = made
+        .clone()
+        .one(transaction)
+        .await?
+        .ok_or(Error::NotFound)?
+        .phase;
     let connector = Box::new(find(transaction, made).await?);
     Ok(Some(match phase.as_str() {
         LIVE => Begun::Published(connector),
@@ -213,7 +255,10 @@ async fn replay(transaction: &impl ConnectionTrait, key: Option<&RequestKey>) ->
 }
 
 /// The connector as it would be, after checking what only the database knows.
-async fn prepare(transaction: &impl ConnectionTrait, new: &NewConnector) -> Result<Connector, Error> {
+async fn prepare(
+    transaction: &impl ConnectionTrait,
+    new: &NewConnector,
+) -> Result<Connector, Error> {
     let id = free_id(transaction, new).await?;
     let used = count(transaction, &new.scope).await?;
     if let Some(limit) = new.quota
@@ -221,8 +266,16 @@ async fn prepare(transaction: &impl ConnectionTrait, new: &NewConnector) -> Resu
     {
         return Err(Error::Quota { limit });
     }
-    let readiness = if new.has_secrets { Readiness::Ready } else { readiness(&new.spec, &[]) };
-    let revisions = Revisions { generation: 1, policy_generation: 1, ..Revisions::default() };
+    let readiness = if new.has_secrets {
+        Readiness::Ready
+    } else {
+        readiness(&new.spec, &[])
+    };
+    let revisions = Revisions {
+        generation: 1,
+        policy_generation: 1,
+        ..Revisions::default()
+    };
     Ok(Connector {
         uid: ConnectorUid::new(Uuid::now_v7()),
         name: ConnectorName::new(new.scope.clone(), id),
@@ -236,9 +289,16 @@ async fn prepare(transaction: &impl ConnectionTrait, new: &NewConnector) -> Resu
     })
 }
 
-async fn free_id(transaction: &impl ConnectionTrait, new: &NewConnector) -> Result<ConnectorId, Error> {
+async fn free_id(
+    transaction: &impl ConnectionTrait,
+    new: &NewConnector,
+) -> Result<ConnectorId, Error> {
     if let Some(id) = &new.id {
-        return if is_taken(transaction, &new.scope, id).await? { Err(Error::Exists) } else { Ok(id.clone()) };
+        return if is_taken(transaction, &new.scope, id).await? {
+            Err(Error::Exists)
+        } else {
+            Ok(id.clone())
+        };
     }
     let mut id = new.derived.clone();
     let mut number = 1;
@@ -249,15 +309,26 @@ async fn free_id(transaction: &impl ConnectionTrait, new: &NewConnector) -> Resu
     Ok(id)
 }
 
-async fn is_taken(transaction: &impl ConnectionTrait, scope: &ScopeName, id: &ConnectorId) -> Result<bool, Error> {
+async fn is_taken(
+    transaction: &impl ConnectionTrait,
+    scope: &ScopeName,
+    id: &ConnectorId,
+) -> Result<bool, Error> {
     let same = connector::Entity::find()
         .filter(connector::Column::Scope.eq(scope.to_string()))
         .filter(connector::Column::ConnectorId.eq(id.as_str()));
     Ok(same.count(transaction).await? > 0)
 }
 
-async fn recalled(connection: &impl ConnectionTrait, key: &RequestKey) -> Result<Option<request::Model>, Error> {
-    let id = (key.principal.clone(), key.target.clone(), key.id.to_string());
+async fn recalled(
+    connection: &impl ConnectionTrait,
+    key: &RequestKey,
+) -> Result<Option<request::Model>, Error> {
+    let id = (
+        key.principal.clone(),
+        key.target.clone(),
+        key.id.to_string(),
+    );
     Ok(request::Entity::find_by_id(id).one(connection).await?)
 }
 
@@ -281,23 +352,36 @@ pub(super) async fn remember(
 }
 
 /// Whether this request was done, as seen by a transaction.
-pub(super) async fn is_remembered(transaction: &impl ConnectionTrait, key: &RequestKey) -> Result<bool, Error> {
+pub(super) async fn is_remembered(
+    transaction: &impl ConnectionTrait,
+    key: &RequestKey,
+) -> Result<bool, Error> {
     Ok(recalled(transaction, key).await?.is_some())
 }
 
 /// Writes a connector's labels, which must have no rows yet.
-pub(super) async fn insert_labels(transaction: &impl ConnectionTrait, connector: &Connector) -> Result<(), Error> {
+pub(super) async fn insert_labels(
+    transaction: &impl ConnectionTrait,
+    connector: &Connector,
+) -> Result<(), Error> {
     if !connector.spec.labels.is_empty() {
-        label::Entity::insert_many(row::label_rows(connector)).exec_without_returning(transaction).await?;
+        label::Entity::insert_many(row::label_rows(connector))
+            .exec_without_returning(transaction)
+            .await?;
     }
     Ok(())
 }
 
 /// Writes references to a connector's secrets, which must have no rows yet.
-pub(super) async fn insert_secrets(transaction: &impl ConnectionTrait, connector: &Connector) -> Result<(), Error> {
+pub(super) async fn insert_secrets(
+    transaction: &impl ConnectionTrait,
+    connector: &Connector,
+) -> Result<(), Error> {
     if !connector.secrets.is_empty() {
         let rows = row::secret_rows(connector)?;
-        secret::Entity::insert_many(rows).exec_without_returning(transaction).await?;
+        secret::Entity::insert_many(rows)
+            .exec_without_returning(transaction)
+            .await?;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use names::{ScopeKind, ScopeSelector};
 use sea_orm::{
-    ColumnTrait as _, Condition, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, QueryTrait as _, Select,
+    ColumnTrait as _, Condition, EntityTrait as _, Order as Direction, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
     sea_query::{IntoCondition as _, SimpleExpr, Value},
 };
 
@@ -44,8 +44,12 @@ impl Selection {
 /// The rows that satisfy `filter`.
 pub(super) fn filter(filter: &Filter) -> Condition {
     match filter {
-        Filter::All(parts) => parts.iter().fold(Condition::all(), |all, part| all.add(self::filter(part))),
-        Filter::Any(parts) => parts.iter().fold(Condition::any(), |any, part| any.add(self::filter(part))),
+        Filter::All(parts) => parts
+            .iter()
+            .fold(Condition::all(), |all, part| all.add(self::filter(part))),
+        Filter::Any(parts) => parts
+            .iter()
+            .fold(Condition::any(), |any, part| any.add(self::filter(part))),
         Filter::Not(part) => self::filter(part).not(),
         Filter::Is(term) => self::term(term).into_condition(),
     }
@@ -88,11 +92,23 @@ pub(super) fn page(
     if let Some(time) = time {
         keys.push((time, after.map(|cursor| cursor.time.into())));
     }
-    keys.push((connector::Column::Scope, after.map(|cursor| cursor.scope.as_str().into())));
-    keys.push((connector::Column::ConnectorId, after.map(|cursor| cursor.connector_id.as_str().into())));
-    let direction = if order.descending { Direction::Desc } else { Direction::Asc };
+    keys.push((
+        connector::Column::Scope,
+        after.map(|cursor| cursor.scope.as_str().into()),
+    ));
+    keys.push((
+        connector::Column::ConnectorId,
+        after.map(|cursor| cursor.connector_id.as_str().into()),
+    ));
+    let direction = if order.descending {
+        Direction::Desc
+    } else {
+        Direction::Asc
+    };
     let boundary = after.is_some().then(|| beyond(&keys, order.descending));
-    let ordered = keys.iter().fold(select, |select, (column, _)| select.order_by(*column, direction.clone()));
+    let ordered = keys.iter().fold(select, |select, (column, _)| {
+        select.order_by(*column, direction.clone())
+    });
     match boundary {
         Some(boundary) => ordered.filter(boundary),
         None => ordered,
@@ -105,7 +121,11 @@ fn beyond(keys: &[(connector::Column, Option<Value>)], descending: bool) -> Cond
     let mut equal = Condition::all();
     for (column, value) in keys {
         let Some(value) = value else { continue };
-        let past = if descending { column.lt(value.clone()) } else { column.gt(value.clone()) };
+        let past = if descending {
+            column.lt(value.clone())
+        } else {
+            column.gt(value.clone())
+        };
         any = any.add(equal.clone().add(past));
         equal = equal.add(column.eq(value.clone()));
     }

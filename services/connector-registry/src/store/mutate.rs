@@ -4,8 +4,8 @@
 
 use names::ConnectorName;
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QuerySelect as _,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
+    QueryFilter as _, QuerySelect as _,
 };
 
 use super::{
@@ -50,7 +50,12 @@ impl Store {
     ) -> Result<Connector, E> {
         let transaction = self.database.begin_write().await.map_err(Error::from)?;
         let current = find(&*transaction, named(name).lock_exclusive()).await?;
-        let Some(Mutation { mut connector, tasks, request }) = decide(&current)? else {
+        let Some(Mutation {
+            mut connector,
+            tasks,
+            request,
+        }) = decide(&current)?
+        else {
             return Ok(current);
         };
         if let Some(key) = request {
@@ -96,7 +101,10 @@ impl Store {
         tombstone.insert(&*transaction).await.map_err(Error::from)?;
         transaction.commit().await.map_err(Error::from)?;
         self.announce(revision);
-        Ok(Deletion { revision, connector })
+        Ok(Deletion {
+            revision,
+            connector,
+        })
     }
 }
 
@@ -109,18 +117,26 @@ async fn write(
 ) -> Result<i64, Error> {
     let uid = current.uid.as_uuid();
     if changed.spec.labels != current.spec.labels {
-        label::Entity::delete_many().filter(label::Column::ConnectorUid.eq(uid)).exec(transaction).await?;
+        label::Entity::delete_many()
+            .filter(label::Column::ConnectorUid.eq(uid))
+            .exec(transaction)
+            .await?;
         insert_labels(transaction, changed).await?;
     }
     // References that did not change are left alone: the outbox moves them without taking the connector's lock.
     if changed.secrets != current.secrets {
-        secret::Entity::delete_many().filter(secret::Column::ConnectorUid.eq(uid)).exec(transaction).await?;
+        secret::Entity::delete_many()
+            .filter(secret::Column::ConnectorUid.eq(uid))
+            .exec(transaction)
+            .await?;
         insert_secrets(transaction, changed).await?;
     }
     let revision = advance(transaction, 1).await?;
     changed.revisions.revision = revision;
     changed.revisions.desired_revision = revision;
     changed.update_time = now;
-    row::connector_row(changed, LIVE)?.update(transaction).await?;
+    row::connector_row(changed, LIVE)?
+        .update(transaction)
+        .await?;
     Ok(revision)
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use names::{ConnectorName, ConnectorUid, SecretName};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
-    ExprTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait,
+    EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -93,8 +94,14 @@ impl Store {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         if !ids.is_empty() {
             outbox::Entity::update_many()
-                .col_expr(outbox::Column::Attempts, Expr::col(outbox::Column::Attempts).add(1))
-                .col_expr(outbox::Column::NextAttemptTime, now.after(hold).micros().into())
+                .col_expr(
+                    outbox::Column::Attempts,
+                    Expr::col(outbox::Column::Attempts).add(1),
+                )
+                .col_expr(
+                    outbox::Column::NextAttemptTime,
+                    now.after(hold).micros().into(),
+                )
                 .filter(outbox::Column::Id.is_in(ids))
                 .exec(&*transaction)
                 .await?;
@@ -122,7 +129,9 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn finish_task(&self, id: Uuid) -> Result<(), Error> {
-        outbox::Entity::delete_by_id(id).exec(self.database.connection()).await?;
+        outbox::Entity::delete_by_id(id)
+            .exec(self.database.connection())
+            .await?;
         Ok(())
     }
 
@@ -137,14 +146,6 @@ impl Store {
             .exec(self.database.connection())
             .await?;
         Ok(())
-    }
-
-    /// How many tasks are queued.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn count_tasks(&self) -> Result<u64, Error> {
-        Ok(outbox::Entity::find().count(self.database.connection()).await?)
     }
 
     /// The fields of a connector that have a value now.
@@ -166,8 +167,13 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn move_variables(&self, uid: ConnectorUid, to: &SecretLocation) -> Result<(), Error> {
-        let version = i64::try_from(to.version).map_err(|_| Error::Corrupt("connector_secrets.version"))?;
+    pub async fn move_variables(
+        &self,
+        uid: ConnectorUid,
+        to: &SecretLocation,
+    ) -> Result<(), Error> {
+        let version =
+            i64::try_from(to.version).map_err(|_| Error::Corrupt("connector_secrets.version"))?;
         secret::Entity::update_many()
             .set(secret::ActiveModel {
                 secret_name: Set(to.secret.to_string()),
@@ -195,9 +201,10 @@ pub(super) async fn insert(
     let (action, subject) = match &action {
         Action::DeleteSecrets => ("DELETE_SECRETS", String::new()),
         Action::DeleteSecret(name) => ("DELETE_SECRET", name.to_string()),
-        Action::UnsetVariables(variables) => {
-            ("UNSET_VARIABLES", serde_json::to_string(variables).map_err(Error::Json)?)
-        }
+        Action::UnsetVariables(variables) => (
+            "UNSET_VARIABLES",
+            serde_json::to_string(variables).map_err(Error::Json)?,
+        ),
         Action::RevokeLeases => ("REVOKE_LEASES", String::new()),
     };
     let row = outbox::ActiveModel {
@@ -228,8 +235,13 @@ fn claimed(row: outbox::Model) -> Result<Claimed, Error> {
     Ok(Claimed {
         id: row.id,
         action,
-        connector: row.connector.parse().map_err(|_| Error::Corrupt("outbox.connector"))?,
+        connector: row
+            .connector
+            .parse()
+            .map_err(|_| Error::Corrupt("outbox.connector"))?,
         uid: ConnectorUid::new(row.connector_uid),
-        attempts: u32::try_from(row.attempts).unwrap_or_default().saturating_add(1),
+        attempts: u32::try_from(row.attempts)
+            .unwrap_or_default()
+            .saturating_add(1),
     })
 }

@@ -2,13 +2,13 @@
 
 use names::{ConnectorName, ScopeName};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
-    Select,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QuerySelect as _, Select,
 };
 
 use super::{
     Error, Selection, Store,
-    entity::{connector, lease, scope},
+    entity::{connector, lease},
     filters,
     row::{self, ABANDONED, LIVE},
 };
@@ -49,12 +49,21 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn list(&self, query: ListQuery<'_>) -> Result<Vec<Connector>, Error> {
-        let ListQuery { selection, filter, order, after, limit } = query;
+        let ListQuery {
+            selection,
+            filter,
+            order,
+            after,
+            limit,
+        } = query;
         let transaction = self.database.begin_read().await?;
         let select = live()
             .filter(selection.condition(connector::Column::Scope, connector::Column::ScopeKind))
             .filter(filters::filter(filter));
-        let rows = filters::page(select, order, after).limit(limit).all(&*transaction).await?;
+        let rows = filters::page(select, order, after)
+            .limit(limit)
+            .all(&*transaction)
+            .await?;
         row::connectors(&*transaction, rows).await
     }
 
@@ -71,17 +80,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn lease(&self) -> Result<Option<Lease>, Error> {
-        let row = lease::Entity::find().one(self.database.connection()).await?;
+        let row = lease::Entity::find()
+            .one(self.database.connection())
+            .await?;
         Ok(row.map(row::lease))
-    }
-
-    /// The uid of this life of a scope, when it has begun.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn scope_uid(&self, name: &ScopeName) -> Result<Option<uuid::Uuid>, Error> {
-        let row = scope::Entity::find_by_id(name.to_string()).one(self.database.connection()).await?;
-        Ok(row.map(|row| row.scope_uid))
     }
 }
 
@@ -103,11 +105,17 @@ pub(super) async fn find(
     query: Select<connector::Entity>,
 ) -> Result<Connector, Error> {
     let row = query.one(connection).await?.ok_or(Error::NotFound)?;
-    row::connectors(connection, vec![row]).await?.pop().ok_or(Error::NotFound)
+    row::connectors(connection, vec![row])
+        .await?
+        .pop()
+        .ok_or(Error::NotFound)
 }
 
 /// How many connectors count towards a scope's quota, those being created included.
-pub(super) async fn count(connection: &impl ConnectionTrait, scope: &ScopeName) -> Result<u64, Error> {
+pub(super) async fn count(
+    connection: &impl ConnectionTrait,
+    scope: &ScopeName,
+) -> Result<u64, Error> {
     let of_scope = connector::Entity::find()
         .filter(connector::Column::Scope.eq(scope.to_string()))
         .filter(connector::Column::Phase.ne(ABANDONED));

@@ -7,8 +7,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use names::ConnectorUid;
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ActiveModelTrait as _,
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
 use uuid::Uuid;
@@ -92,13 +94,17 @@ impl Store {
     ) -> Result<Reported, Error> {
         let transaction = self.database.begin_write().await?;
         let lease = renew(&*transaction, reporter, now, presence).await?;
-        let mut reported = Reported { lease, missing: BTreeSet::new(), ignored: Vec::new() };
+        let mut reported = Reported {
+            lease,
+            missing: BTreeSet::new(),
+            ignored: Vec::new(),
+        };
         // One order for all reports, so that two never wait for each other.
         observed.sort_by_key(|one| one.uid);
         let mut changed = Vec::new();
         for one in observed {
             match take(&*transaction, one, now, &mut reported.missing).await? {
-                Taken::Changed(row) => changed.push(row),
+                Taken::Changed(row) => changed.push(*row),
                 Taken::Same => {}
                 Taken::Ignored(uid) => reported.ignored.push(uid),
             }
@@ -113,8 +119,14 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn holds_sessions(&self, reporter: Reporter<'_>, now: Timestamp) -> Result<bool, Error> {
-        let row = lease::Entity::find_by_id(LEASE).one(self.database.connection()).await?;
+    pub async fn holds_sessions(
+        &self,
+        reporter: Reporter<'_>,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let row = lease::Entity::find_by_id(LEASE)
+            .one(self.database.connection())
+            .await?;
         Ok(row.is_some_and(|row| row::lease(row).is_held_by(reporter.name, reporter.epoch, now)))
     }
 }
@@ -134,12 +146,25 @@ async fn renew(
         expire_time: Set(0),
     };
     lease::Entity::insert(first)
-        .on_conflict(OnConflict::column(lease::Column::Id).do_nothing().to_owned())
+        .on_conflict(
+            OnConflict::column(lease::Column::Id)
+                .do_nothing()
+                .to_owned(),
+        )
         .exec_without_returning(transaction)
         .await?;
-    let row = lease::Entity::find_by_id(LEASE).lock_exclusive().one(transaction).await?;
+    let row = lease::Entity::find_by_id(LEASE)
+        .lock_exclusive()
+        .one(transaction)
+        .await?;
     let current = row.filter(|row| row.epoch > 0).map(row::lease);
-    let lease = after_report(current.as_ref(), reporter.name, reporter.epoch, now, presence)?;
+    let lease = after_report(
+        current.as_ref(),
+        reporter.name,
+        reporter.epoch,
+        now,
+        presence,
+    )?;
     let row = lease::ActiveModel {
         id: Set(LEASE),
         instance: Set(lease.instance.clone()),
@@ -152,7 +177,7 @@ async fn renew(
 }
 
 enum Taken {
-    Changed(connector::ActiveModel),
+    Changed(Box<connector::ActiveModel>),
     Same,
     Ignored(ConnectorUid),
 }
@@ -163,8 +188,16 @@ async fn take(
     now: Timestamp,
     missing: &mut BTreeSet<DefinitionHash>,
 ) -> Result<Taken, Error> {
-    let Observed { uid, generation, state, detail, tools } = observed;
-    let query = live().filter(connector::Column::Uid.eq(uid.as_uuid())).lock_exclusive();
+    let Observed {
+        uid,
+        generation,
+        state,
+        detail,
+        tools,
+    } = observed;
+    let query = live()
+        .filter(connector::Column::Uid.eq(uid.as_uuid()))
+        .lock_exclusive();
     let current = match query.one(transaction).await? {
         Some(current) if current.generation == generation => current,
         Some(_) | None => return Ok(Taken::Ignored(uid)),
@@ -185,7 +218,7 @@ async fn take(
     if same {
         return Ok(Taken::Same);
     }
-    Ok(Taken::Changed(connector::ActiveModel {
+    let changed = connector::ActiveModel {
         uid: Set(uid.as_uuid()),
         state: Set(state.as_str().to_owned()),
         status: Set(status),
@@ -193,18 +226,27 @@ async fn take(
         tool_count: Set(tool_count),
         status_revision: Set(current.status_revision + 1),
         ..Default::default()
-    }))
+    };
+    Ok(Taken::Changed(Box::new(changed)))
 }
 
 /// Gives every changed row its own revision; the feed's lock is taken last.
-async fn write(transaction: &impl ConnectionTrait, changed: Vec<connector::ActiveModel>) -> Result<i64, Error> {
+async fn write(
+    transaction: &impl ConnectionTrait,
+    changed: Vec<connector::ActiveModel>,
+) -> Result<i64, Error> {
     let count = i64::try_from(changed.len()).unwrap_or(i64::MAX);
     if count == 0 {
         return Ok(0);
     }
     let last = advance(transaction, count).await?;
     for (row, revision) in changed.into_iter().zip(last - count + 1..) {
-        connector::ActiveModel { revision: Set(revision), ..row }.update(transaction).await?;
+        connector::ActiveModel {
+            revision: Set(revision),
+            ..row
+        }
+        .update(transaction)
+        .await?;
     }
     Ok(last)
 }
@@ -215,8 +257,12 @@ async fn missing_definitions(
     tools: &[ObservedTool],
     now: Timestamp,
 ) -> Result<BTreeSet<DefinitionHash>, Error> {
-    let mut missing: BTreeSet<DefinitionHash> = tools.iter().map(|tool| tool.hash.clone()).collect();
-    let wanted: Vec<String> = missing.iter().map(|hash| hash.as_str().to_owned()).collect();
+    let mut missing: BTreeSet<DefinitionHash> =
+        tools.iter().map(|tool| tool.hash.clone()).collect();
+    let wanted: Vec<String> = missing
+        .iter()
+        .map(|hash| hash.as_str().to_owned())
+        .collect();
     for hashes in wanted.chunks(BATCH) {
         let stored: Vec<String> = definition::Entity::find()
             .select_only()
@@ -242,7 +288,10 @@ async fn replace_tools(
     uid: ConnectorUid,
     tools: &[ObservedTool],
 ) -> Result<(), Error> {
-    tool::Entity::delete_many().filter(tool::Column::ConnectorUid.eq(uid.as_uuid())).exec(transaction).await?;
+    tool::Entity::delete_many()
+        .filter(tool::Column::ConnectorUid.eq(uid.as_uuid()))
+        .exec(transaction)
+        .await?;
     let rows: Vec<tool::ActiveModel> = (0..)
         .zip(tools)
         .map(|(position, tool)| tool::ActiveModel {
@@ -253,7 +302,9 @@ async fn replace_tools(
         })
         .collect();
     for batch in rows.chunks(BATCH) {
-        tool::Entity::insert_many(batch.to_vec()).exec_without_returning(transaction).await?;
+        tool::Entity::insert_many(batch.to_vec())
+            .exec_without_returning(transaction)
+            .await?;
     }
     Ok(())
 }

@@ -5,8 +5,7 @@
 use names::{ConnectorUid, ScopeName};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _,
-    sea_query::Expr,
+    QueryTrait as _, sea_query::Expr,
 };
 
 use super::{
@@ -32,7 +31,11 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn take_unfinished(&self, before: Timestamp, limit: u64) -> Result<Vec<Provisioning>, Error> {
+    pub async fn take_unfinished(
+        &self,
+        before: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<Provisioning>, Error> {
         let transaction = self.database.begin_write().await?;
         let stuck = connector::Entity::find()
             .filter(connector::Column::Phase.eq(PROVISIONING))
@@ -52,8 +55,14 @@ impl Store {
         transaction.commit().await?;
         rows.into_iter()
             .map(|row| {
-                let scope = row.scope.parse().map_err(|_| Error::Corrupt("connectors.scope"))?;
-                Ok(Provisioning { uid: ConnectorUid::new(row.uid), scope })
+                let scope = row
+                    .scope
+                    .parse()
+                    .map_err(|_| Error::Corrupt("connectors.scope"))?;
+                Ok(Provisioning {
+                    uid: ConnectorUid::new(row.uid),
+                    scope,
+                })
             })
             .collect()
     }
@@ -115,7 +124,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn forget_definitions(&self, before: Timestamp) -> Result<(), Error> {
-        let used = tool::Entity::find().select_only().column(tool::Column::DefinitionHash).into_query();
+        let used = tool::Entity::find()
+            .select_only()
+            .column(tool::Column::DefinitionHash)
+            .into_query();
         definition::Entity::delete_many()
             .filter(definition::Column::CreateTime.lt(before.micros()))
             .filter(definition::Column::Hash.not_in_subquery(used))

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use names::{ConnectorName, ConnectorUid, ScopeKind, ScopeName};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+};
 use uuid::Uuid;
 
 use super::{
@@ -39,7 +41,10 @@ pub(super) async fn connectors(
     if !uids.is_empty() {
         let found = secret::Entity::find().filter(secret::Column::ConnectorUid.is_in(uids));
         for row in found.all(connection).await? {
-            secrets.entry(row.connector_uid).or_default().push(stored_secret(row)?);
+            secrets
+                .entry(row.connector_uid)
+                .or_default()
+                .push(stored_secret(row)?);
         }
     }
     rows.into_iter()
@@ -51,15 +56,21 @@ pub(super) async fn connectors(
 }
 
 fn read(row: connector::Model, secrets: Vec<StoredSecret>) -> Result<Connector, Error> {
-    let scope: ScopeName = row.scope.parse().map_err(|_| Error::Corrupt("connectors.scope"))?;
-    let id = row.connector_id.parse().map_err(|_| Error::Corrupt("connectors.connector_id"))?;
+    let scope: ScopeName = row
+        .scope
+        .parse()
+        .map_err(|_| Error::Corrupt("connectors.scope"))?;
+    let id = row
+        .connector_id
+        .parse()
+        .map_err(|_| Error::Corrupt("connectors.connector_id"))?;
     let status = Status {
         state: State::from_name(&row.state).unwrap_or(State::Pending),
         observed_generation: row.observed_generation,
         tool_count: u32::try_from(row.tool_count).unwrap_or_default(),
         detail: serde_json::from_str(&row.status).unwrap_or_else(|_| Detail::default()),
     };
-    Ok(Connector {
+    let mut connector = Connector {
         uid: ConnectorUid::new(row.uid),
         name: ConnectorName::new(scope, id),
         source: Source::from_name(&row.source).unwrap_or(Source::Manual),
@@ -75,7 +86,17 @@ fn read(row: connector::Model, secrets: Vec<StoredSecret>) -> Result<Connector, 
         },
         create_time: Timestamp::from_micros(row.create_time),
         update_time: Timestamp::from_micros(row.update_time),
-    })
+    };
+    // Whatever was observed, this release cannot make a session of it.
+    if connector.spec.transport == Transport::Unknown {
+        let generation = connector.revisions.generation;
+        let readiness = connector.readiness();
+        connector.status =
+            connector
+                .status
+                .after_change(readiness, generation, connector.update_time);
+    }
+    Ok(connector)
 }
 
 /// What the columns tell of a spec that cannot be read.
@@ -92,12 +113,17 @@ fn unknown_spec(row: &connector::Model) -> Spec {
 }
 
 fn stored_secret(row: secret::Model) -> Result<StoredSecret, Error> {
-    let place = SecretPlace::from_name(&row.kind).ok_or(Error::Corrupt("connector_secrets.kind"))?;
+    let place =
+        SecretPlace::from_name(&row.kind).ok_or(Error::Corrupt("connector_secrets.kind"))?;
     Ok(StoredSecret {
         field: SecretField::new(place, &row.field),
         location: SecretLocation {
-            secret: row.secret_name.parse().map_err(|_| Error::Corrupt("connector_secrets.secret_name"))?,
-            version: u64::try_from(row.version).map_err(|_| Error::Corrupt("connector_secrets.version"))?,
+            secret: row
+                .secret_name
+                .parse()
+                .map_err(|_| Error::Corrupt("connector_secrets.secret_name"))?,
+            version: u64::try_from(row.version)
+                .map_err(|_| Error::Corrupt("connector_secrets.version"))?,
             fingerprint: row.fingerprint,
         },
         destination: row.destination,
@@ -106,8 +132,21 @@ fn stored_secret(row: secret::Model) -> Result<StoredSecret, Error> {
 }
 
 /// The row of a connector in this phase.
-pub(super) fn connector_row(connector: &Connector, phase: &str) -> Result<connector::ActiveModel, Error> {
-    let Connector { uid, name, source, spec, secrets: _, status, revisions, create_time, update_time } = connector;
+pub(super) fn connector_row(
+    connector: &Connector,
+    phase: &str,
+) -> Result<connector::ActiveModel, Error> {
+    let Connector {
+        uid,
+        name,
+        source,
+        spec,
+        secrets: _,
+        status,
+        revisions,
+        create_time,
+        update_time,
+    } = connector;
     Ok(connector::ActiveModel {
         uid: Set(uid.as_uuid()),
         scope: Set(name.scope().to_string()),
@@ -136,11 +175,15 @@ pub(super) fn connector_row(connector: &Connector, phase: &str) -> Result<connec
 /// The rows of a connector's labels.
 pub(super) fn label_rows(connector: &Connector) -> impl Iterator<Item = label::ActiveModel> {
     let uid = connector.uid.as_uuid();
-    connector.spec.labels.iter().map(move |(key, value)| label::ActiveModel {
-        connector_uid: Set(uid),
-        label_key: Set(key.clone()),
-        label_value: Set(value.clone()),
-    })
+    connector
+        .spec
+        .labels
+        .iter()
+        .map(move |(key, value)| label::ActiveModel {
+            connector_uid: Set(uid),
+            label_key: Set(key.clone()),
+            label_value: Set(value.clone()),
+        })
 }
 
 /// The rows of a connector's secrets.
@@ -150,7 +193,12 @@ pub(super) fn secret_rows(connector: &Connector) -> Result<Vec<secret::ActiveMod
         .secrets
         .iter()
         .map(|stored| {
-            let StoredSecret { field, location, destination, update_time } = stored;
+            let StoredSecret {
+                field,
+                location,
+                destination,
+                update_time,
+            } = stored;
             Ok(secret::ActiveModel {
                 connector_uid: Set(uid),
                 kind: Set(field.place.as_str().to_owned()),

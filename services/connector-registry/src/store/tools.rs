@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use names::{ConnectorName, ScopeName};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,15 @@ pub enum ToolScope {
     Connector(ConnectorName),
     /// Those of all connectors of a scope.
     Scope(ScopeName),
+}
+
+/// How much of each definition to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolDetail {
+    /// Title and description.
+    Basic,
+    /// The definition as received, too.
+    Full,
 }
 
 /// The last tool of a page: the next page starts after it.
@@ -65,16 +74,22 @@ impl Store {
     pub async fn tools(
         &self,
         of: &ToolScope,
+        detail: ToolDetail,
         after: Option<&ToolCursor>,
         limit: u64,
     ) -> Result<Vec<ToolRow>, Error> {
         let transaction = self.database.begin_read().await?;
         let mut owners = match of {
             ToolScope::Connector(name) => {
-                named(name).one(&*transaction).await?.ok_or(Error::NotFound)?;
+                named(name)
+                    .one(&*transaction)
+                    .await?
+                    .ok_or(Error::NotFound)?;
                 named(name)
             }
-            ToolScope::Scope(scope) => live().filter(connector::Column::Scope.eq(scope.to_string())),
+            ToolScope::Scope(scope) => {
+                live().filter(connector::Column::Scope.eq(scope.to_string()))
+            }
         };
         if let Some(after) = after {
             owners = owners.filter(connector::Column::ConnectorId.gte(after.connector_id.as_str()));
@@ -96,7 +111,7 @@ impl Store {
             }
             let rows = select.all(&*transaction).await?;
             if !rows.is_empty() {
-                return with_definitions(&*transaction, &owner, rows).await;
+                return with_definitions(&*transaction, &owner, rows, detail).await;
             }
         }
         Ok(Vec::new())
@@ -106,11 +121,22 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn store_definitions(&self, definitions: Vec<Definition>, now: Timestamp) -> Result<u32, Error> {
+    pub async fn store_definitions(
+        &self,
+        mut definitions: Vec<Definition>,
+        now: Timestamp,
+    ) -> Result<u32, Error> {
+        // One order for all writers, so that two never wait for each other.
+        definitions.sort_by(|left, right| left.hash.cmp(&right.hash));
         let transaction = self.database.begin_write().await?;
         let mut stored = 0;
         for definition in definitions {
-            let Definition { hash, json, title, description } = definition;
+            let Definition {
+                hash,
+                json,
+                title,
+                description,
+            } = definition;
             let used = tool::Entity::find().filter(tool::Column::DefinitionHash.eq(hash.as_str()));
             if used.limit(1).count(&*transaction).await? == 0 {
                 continue;
@@ -123,7 +149,11 @@ impl Store {
                 create_time: Set(now.micros()),
             };
             definition::Entity::insert(row)
-                .on_conflict(OnConflict::column(definition::Column::Hash).do_nothing().to_owned())
+                .on_conflict(
+                    OnConflict::column(definition::Column::Hash)
+                        .do_nothing()
+                        .to_owned(),
+                )
                 .exec_without_returning(&*transaction)
                 .await?;
             stored += 1;
@@ -134,34 +164,66 @@ impl Store {
 }
 
 async fn with_definitions(
-    connection: &impl sea_orm::ConnectionTrait,
+    connection: &impl ConnectionTrait,
     owner: &connector::Model,
     rows: Vec<tool::Model>,
+    detail: ToolDetail,
 ) -> Result<Vec<ToolRow>, Error> {
-    let scope = owner.scope.parse().map_err(|_| Error::Corrupt("connectors.scope"))?;
-    let id = owner.connector_id.parse().map_err(|_| Error::Corrupt("connectors.connector_id"))?;
+    let scope = owner
+        .scope
+        .parse()
+        .map_err(|_| Error::Corrupt("connectors.scope"))?;
+    let id = owner
+        .connector_id
+        .parse()
+        .map_err(|_| Error::Corrupt("connectors.connector_id"))?;
     let connector = ConnectorName::new(scope, id);
+    let known = known_definitions(connection, &rows, detail).await?;
+    let shown = rows.into_iter().map(|row| {
+        let (title, description, json) = match known.get(&row.definition_hash) {
+            Some(definition) => definition.clone(),
+            None => Default::default(),
+        };
+        ToolRow {
+            connector: connector.clone(),
+            name: row.name,
+            position: row.position,
+            hash: row.definition_hash,
+            title,
+            description,
+            json,
+        }
+    });
+    Ok(shown.collect())
+}
+
+/// Title, description and JSON of the definitions that have arrived, by hash.
+async fn known_definitions(
+    connection: &impl ConnectionTrait,
+    rows: &[tool::Model],
+    detail: ToolDetail,
+) -> Result<HashMap<String, (String, String, String)>, Error> {
+    use definition::{Column, Entity};
     let hashes = rows.iter().map(|row| row.definition_hash.as_str());
-    let found = definition::Entity::find()
-        .filter(Condition::all().add(definition::Column::Hash.is_in(hashes)))
-        .all(connection)
-        .await?;
-    let found: HashMap<String, definition::Model> =
-        found.into_iter().map(|row| (row.hash.clone(), row)).collect();
-    rows.into_iter()
-        .map(|row| {
-            let definition = found.get(&row.definition_hash);
-            let text = |read: fn(&definition::Model) -> &str| definition.map(read).unwrap_or_default().to_owned();
-            let json = definition.map(|found| found.content.clone()).unwrap_or_default();
-            Ok(ToolRow {
-                connector: connector.clone(),
-                title: text(|found| &found.title),
-                description: text(|found| &found.description),
-                json: String::from_utf8(json).map_err(|_| Error::Corrupt("definitions.content"))?,
-                name: row.name,
-                position: row.position,
-                hash: row.definition_hash,
-            })
-        })
-        .collect()
+    let texts = Entity::find()
+        .select_only()
+        .columns([Column::Hash, Column::Title, Column::Description])
+        .filter(Column::Hash.is_in(hashes));
+    match detail {
+        ToolDetail::Basic => {
+            let found: Vec<(String, String, String)> = texts.into_tuple().all(connection).await?;
+            let entry = |(hash, title, description)| (hash, (title, description, String::new()));
+            Ok(found.into_iter().map(entry).collect())
+        }
+        ToolDetail::Full => {
+            let whole = texts.column(Column::Content).into_tuple();
+            let found: Vec<(String, String, String, Vec<u8>)> = whole.all(connection).await?;
+            let entry = |(hash, title, description, content)| {
+                let json = String::from_utf8(content);
+                let json = json.map_err(|_| Error::Corrupt("definitions.content"))?;
+                Ok((hash, (title, description, json)))
+            };
+            found.into_iter().map(entry).collect()
+        }
+    }
 }

@@ -94,7 +94,9 @@ impl Vault {
     /// Uses the vault behind this channel.
     #[must_use]
     pub fn new(channel: Channel) -> Self {
-        Self { client: rpc::within_limits!(SecretServiceClient::new(channel)) }
+        Self {
+            client: rpc::within_limits!(SecretServiceClient::new(channel)),
+        }
     }
 
     /// Seals the value of one header.
@@ -118,7 +120,11 @@ impl Vault {
             destinations: vec![destination.to_owned()],
             request_id: request.to_string(),
         };
-        let response = self.client.clone().add_secret_version(timed(request)).await?;
+        let response = self
+            .client
+            .clone()
+            .add_secret_version(timed(request))
+            .await?;
         located(response.into_inner().secret)?.ok_or(Error::Nonsense)
     }
 
@@ -131,7 +137,12 @@ impl Vault {
         owner: Owner<'_>,
         patch: BlobPatch<'_>,
     ) -> Result<Option<SecretLocation>, Error> {
-        let BlobPatch { set, unset, destination, request } = patch;
+        let BlobPatch {
+            set,
+            unset,
+            destination,
+            request,
+        } = patch;
         let entry = |(name, value): (&str, &Text)| pb::BlobEntry {
             name: name.to_owned(),
             value: value.expose().as_bytes().to_vec(),
@@ -144,7 +155,11 @@ impl Vault {
             destinations: vec![destination.to_owned()],
             request_id: request.to_string(),
         };
-        let response = self.client.clone().patch_secret_blob(timed(request)).await?;
+        let response = self
+            .client
+            .clone()
+            .patch_secret_blob(timed(request))
+            .await?;
         located(response.into_inner().secret)
     }
 
@@ -153,7 +168,10 @@ impl Vault {
     /// # Errors
     /// [`Error`].
     pub async fn delete(&self, name: &SecretName) -> Result<(), Error> {
-        let request = pb::DeleteSecretRequest { name: name.to_string(), allow_missing: true };
+        let request = pb::DeleteSecretRequest {
+            name: name.to_string(),
+            allow_missing: true,
+        };
         self.client.clone().delete_secret(timed(request)).await?;
         Ok(())
     }
@@ -171,7 +189,12 @@ impl Vault {
                 page_token: String::new(),
                 connector_uid: owner.uid.to_string(),
             };
-            let page = self.client.clone().list_secrets(timed(request)).await?.into_inner();
+            let page = self
+                .client
+                .clone()
+                .list_secrets(timed(request))
+                .await?
+                .into_inner();
             if page.secrets.is_empty() {
                 return Ok(());
             }
@@ -231,7 +254,9 @@ fn timed<M>(message: M) -> Request<M> {
 }
 
 fn located(secret: Option<pb::Secret>) -> Result<Option<SecretLocation>, Error> {
-    let Some(secret) = secret else { return Ok(None) };
+    let Some(secret) = secret else {
+        return Ok(None);
+    };
     let version = secret.current_version.ok_or(Error::Nonsense)?;
     let name: SecretVersionName = version.name.parse().map_err(|_| Error::Nonsense)?;
     Ok(Some(SecretLocation {
@@ -279,13 +304,37 @@ mod tests {
 
     #[test]
     fn reasons_are_told_apart_and_other_words_are_not_passed_on() {
-        let of = |code, reason: &'static str| Error::from(RichError::new(code, reason, "hunter2").into_status());
-        assert!(matches!(of(Code::FailedPrecondition, "SECRET_NEEDS_REBIND"), Error::NeedsRebind));
-        assert!(matches!(of(Code::DataLoss, "SECRET_UNREADABLE"), Error::Unreadable));
-        assert!(matches!(of(Code::Unavailable, "SEALED"), Error::Unavailable(_)));
-        assert!(matches!(of(Code::ResourceExhausted, "GRANT_RATE_EXCEEDED"), Error::Unavailable(_)));
-        assert!(matches!(of(Code::PermissionDenied, "ROLE_NOT_ALLOWED"), Error::Refused(_)));
-        assert!(matches!(Error::from(Status::deadline_exceeded("x")), Error::TimedOut(_)));
-        assert!(!of(Code::Unavailable, "SEALED").to_string().contains("hunter2"));
+        let of = |code, reason: &'static str| {
+            Error::from(RichError::new(code, reason, "hunter2").into_status())
+        };
+        assert!(matches!(
+            of(Code::FailedPrecondition, "SECRET_NEEDS_REBIND"),
+            Error::NeedsRebind
+        ));
+        assert!(matches!(
+            of(Code::DataLoss, "SECRET_UNREADABLE"),
+            Error::Unreadable
+        ));
+        assert!(matches!(
+            of(Code::Unavailable, "SEALED"),
+            Error::Unavailable(_)
+        ));
+        assert!(matches!(
+            of(Code::ResourceExhausted, "GRANT_RATE_EXCEEDED"),
+            Error::Unavailable(_)
+        ));
+        assert!(matches!(
+            of(Code::PermissionDenied, "ROLE_NOT_ALLOWED"),
+            Error::Refused(_)
+        ));
+        assert!(matches!(
+            Error::from(Status::deadline_exceeded("x")),
+            Error::TimedOut(_)
+        ));
+        assert!(
+            !of(Code::Unavailable, "SEALED")
+                .to_string()
+                .contains("hunter2")
+        );
     }
 }

@@ -1,8 +1,12 @@
 //! `K=V` and `K=@FILE`: values on the command line, and secrets that must not stand there.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 
 /// `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +76,32 @@ impl FromStr for SecretAssignment {
             name,
             prefix: prefix.to_owned(),
             source,
+        })
+    }
+}
+
+/// Reads a [`SecretAssignment`] from the command line. clap's own parsers repeat a wrong value in their
+/// error, and a wrong value here is a secret in the wrong place.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretAssignmentParser;
+
+impl TypedValueParser for SecretAssignmentParser {
+    type Value = SecretAssignment;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<SecretAssignment, clap::Error> {
+        let parsed = value
+            .to_str()
+            .ok_or(InvalidAssignment::NotAFile)
+            .and_then(str::parse);
+        parsed.map_err(|problem| {
+            let argument = argument.map(ToString::to_string).unwrap_or_default();
+            let text = format!("{argument}: {problem}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, text).with_cmd(command)
         })
     }
 }

@@ -119,6 +119,25 @@ fn what_does_not_belong_together_is_refused() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_refused_and_not_repeated() {
+    for option in ["--secret-env", "--secret-header"] {
+        let transport = if option == "--secret-env" {
+            "--stdio"
+        } else {
+            "--http http://h"
+        };
+        let command = if option == "--secret-env" { "-- c" } else { "" };
+        let line = format!(
+            "patchbay connector add users/ada/connectors/a {transport} {option} A=hunter2 {command}"
+        );
+        let error = parse(&line).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        assert!(error.to_string().contains(option), "{error}");
+    }
+}
+
+#[test]
 fn tools_are_called_by_connector_and_name() {
     let line = r#"patchbay tool call users/ada/connectors/time get_current_time --args {"a":1}"#;
     let Command::Client(ClientCommand::Tool(ToolCommand::Call {

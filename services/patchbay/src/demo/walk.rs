@@ -235,7 +235,7 @@ async fn health(client: &Client) -> Result<(), Failure> {
 }
 
 /// Lines to copy: the same calls by hand.
-pub(crate) fn try_yourself(folder: &DataFolder, addresses: &Addresses) -> String {
+pub(crate) fn try_yourself(folder: &DataFolder, addresses: &Addresses, program: &Path) -> String {
     let token = folder.token(names::access::Role::Caller);
     let header = format!(
         "-H \"authorization: Bearer $(cat {})\"",
@@ -247,6 +247,7 @@ pub(crate) fn try_yourself(folder: &DataFolder, addresses: &Addresses) -> String
         runtime,
     } = addresses;
     let data_dir = shell_word(&folder.path().to_string_lossy());
+    let program = shell_word(&program.to_string_lossy());
     format!(
         "\nTry it yourself, from another terminal:\n\n\
          grpcurl -plaintext {header} \\\n  \
@@ -256,7 +257,7 @@ pub(crate) fn try_yourself(folder: &DataFolder, addresses: &Addresses) -> String
          {runtime} patchbay.runtime.v1.ToolService/CallTool\n\n\
          grpcurl -plaintext {header} \\\n  \
          -d '{{\"connector\":\"{CONNECTOR}\"}}' {runtime} patchbay.runtime.v1.SessionService/GetSession\n\n\
-         patchbay --data-dir {data_dir} tool call {CONNECTOR} echo --args '{{\"text\":\"hi\"}}'\n\n"
+         {program} --data-dir {data_dir} tool call {CONNECTOR} echo --args '{{\"text\":\"hi\"}}'\n\n"
     )
 }
 
@@ -281,7 +282,7 @@ mod tests {
             vault: "127.0.0.1:7402".parse().unwrap(),
             runtime: "127.0.0.1:7403".parse().unwrap(),
         };
-        let text = try_yourself(&folder, &addresses);
+        let text = try_yourself(&folder, &addresses, Path::new("/bin/patchbay"));
         assert!(
             text.contains("Bearer $(cat '/tmp/my data/tokens/caller')"),
             "{text}"

@@ -21,8 +21,8 @@ fn by_reason(reason: &str) -> Option<&'static str> {
             "choose another name, or delete that one with `patchbay connector rm NAME`"
         }
         "CONNECTOR_DISABLED" => "switch it on with `patchbay connector enable CONNECTOR`",
-        "CONNECTOR_UNREACHABLE" | "CONNECTOR_MISCONFIGURED" => {
-            "`patchbay session get CONNECTOR` shows why it has no working session"
+        "CONNECTOR_UNREACHABLE" | "CONNECTOR_MISCONFIGURED" | "SYNC_FAILED" => {
+            "`patchbay session get CONNECTOR` shows what is wrong with it"
         }
         "AUTH_REQUIRED" => {
             "the server wants other credentials: add the connector again with --secret-header or --secret-env"
@@ -48,17 +48,13 @@ fn by_reason(reason: &str) -> Option<&'static str> {
             "the token does not allow this; --token-file names another, for example tokens/operator in the \
              data folder"
         }
-        "UNAUTHENTICATED" | "TOKEN_INVALID" | "TOKEN_MISSING" => {
-            "the token is not one of this suite: check --data-dir or --token-file"
-        }
+        "UNAUTHENTICATED" => "the token is not one of this suite: check --data-dir or --token-file",
         "REGISTRY_STALE" | "VAULT_UNAVAILABLE" | "DATABASE_UNAVAILABLE" => {
             "a part of the suite cannot be reached; its log says more. Try again"
         }
-        "OVERLOADED"
-        | "TOO_MANY_CALLS"
-        | "UPSTREAM_RATE_LIMITED"
-        | "SHUTTING_DOWN"
-        | "SERVER_DRAINING" => "try again a little later",
+        "OVERLOADED" | "TOO_MANY_CALLS" | "UPSTREAM_RATE_LIMITED" | "SHUTTING_DOWN" => {
+            "try again a little later"
+        }
         "RESULT_TOO_LARGE" => "the call was made; ask the tool for less",
         "PEER_UNAVAILABLE" => "is the suite running? `patchbay up` starts it",
         "INTERNAL" => "this is a bug of ours: report it with the trace id and the service's log",

@@ -108,7 +108,12 @@ fn server_info(status: &SessionStatus) -> String {
 
 fn health_history(status: &SessionStatus) -> Vec<pb::HealthEvent> {
     let skipped = status.history.len().saturating_sub(MAX_HISTORY);
-    status.history.iter().skip(skipped).map(health_event).collect()
+    status
+        .history
+        .iter()
+        .skip(skipped)
+        .map(health_event)
+        .collect()
 }
 
 fn health_event(sample: &HealthSample) -> pb::HealthEvent {

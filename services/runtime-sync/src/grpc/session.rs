@@ -51,7 +51,10 @@ impl SessionService for SessionHandlers {
             min_revision,
         } = message;
         let name = connector_name(&connector)?;
-        let known = self.sessions.wait_for(min_revision, deadline(&caller)).await;
+        let known = self
+            .sessions
+            .wait_for(min_revision, deadline(&caller))
+            .await;
         known.map_err(|error| status::lookup(error, &name))?;
         let session = self.message(&name, History::With)?;
         Ok(Response::new(pb::GetSessionResponse {
@@ -76,7 +79,12 @@ impl SessionService for SessionHandlers {
         let after = after
             .and_then(|position| String::from_utf8(position).ok())
             .and_then(|name| name.parse::<ConnectorName>().ok());
-        Ok(Response::new(self.page(&scopes, after.as_ref(), size, &bound_to)))
+        Ok(Response::new(self.page(
+            &scopes,
+            after.as_ref(),
+            size,
+            &bound_to,
+        )))
     }
 
     type WatchSessionsStream =
@@ -90,7 +98,13 @@ impl SessionService for SessionHandlers {
         let pb::WatchSessionsRequest { parent } = message;
         let scopes = selector(&parent)?;
         let sessions = self.sessions.clone();
-        let stream = watch::start(sessions, scopes, self.watching, caller.draining, &self.tasks);
+        let stream = watch::start(
+            sessions,
+            scopes,
+            self.watching,
+            caller.draining,
+            &self.tasks,
+        );
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -107,7 +121,12 @@ impl SessionService for SessionHandlers {
         let session = self.session(&caller, &name, min_revision).await?;
         let before = Arc::clone(&session.status().borrow().tools);
         let synced = session.sync(deadline(&caller)).await;
-        log(&caller, &name, "connector synchronised", synced.as_ref().err());
+        log(
+            &caller,
+            &name,
+            "connector synchronised",
+            synced.as_ref().err(),
+        );
         let status = session.status().borrow().clone();
         let after = synced.map_err(|error| status::sync(error, &name, &status))?;
         let message = self.message(&name, History::Without)?;
@@ -203,9 +222,9 @@ fn deadline(caller: &Caller) -> Instant {
 }
 
 fn selector(parent: &str) -> Result<ScopeSelector, RichError> {
-    parent.parse().map_err(|error: names::InvalidName| {
-        RichError::invalid_field("parent", error.to_string())
-    })
+    parent
+        .parse()
+        .map_err(|error: names::InvalidName| RichError::invalid_field("parent", error.to_string()))
 }
 
 /// One line for one operation on a connector.

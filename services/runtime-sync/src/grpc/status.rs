@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use contracts::runtime::v1 as pb;
-use names::ConnectorName;
+use names::{ConnectorName, ToolName};
 use rpc::error::{ErrorReason, FixableBy, Outcome, RichError};
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -20,6 +20,8 @@ use crate::{
 
 /// The type of a connector in error details; the same that foreign connectors are refused with.
 const CONNECTOR: &str = "patchbay/Connector";
+/// The type of a tool in error details.
+const TOOL: &str = "patchbay/Tool";
 /// JSON-RPC: invalid params.
 const INVALID_PARAMS: i64 = -32602;
 /// When asking again makes sense if nobody knows better.
@@ -68,9 +70,13 @@ fn not_found_or(failure: LookupError, connector: &ConnectorName) -> RichError {
 
 fn disabled(connector: &ConnectorName) -> RichError {
     let message = "the connector is disabled";
-    error(Code::FailedPrecondition, pb::ErrorReason::ConnectorDisabled, message)
-        .precondition("CONNECTOR_ENABLED", connector.to_string(), message)
-        .fixable_by(FixableBy::Admin)
+    error(
+        Code::FailedPrecondition,
+        pb::ErrorReason::ConnectorDisabled,
+        message,
+    )
+    .precondition("CONNECTOR_ENABLED", connector.to_string(), message)
+    .fixable_by(FixableBy::Admin)
 }
 
 fn misconfigured(reason: Reason, connector: &ConnectorName) -> RichError {
@@ -121,7 +127,12 @@ pub(super) fn watcher_too_slow() -> Status {
 }
 
 /// A call without a result.
-pub(super) fn call(failure: &CallFailure, connector: &ConnectorName, id: Uuid) -> Status {
+pub(super) fn call(
+    failure: &CallFailure,
+    connector: &ConnectorName,
+    tool: &str,
+    id: Uuid,
+) -> Status {
     let rich = match failure {
         CallFailure::Lookup(error) => return lookup(*error, connector),
         CallFailure::IdReused => error(
@@ -133,6 +144,11 @@ pub(super) fn call(failure: &CallFailure, connector: &ConnectorName, id: Uuid) -
         .fixable_by(FixableBy::User),
         CallFailure::Misconfigured(reason) => {
             misconfigured(*reason, connector).outcome(Outcome::NotSent)
+        }
+        CallFailure::Call(error) if error.reason == CallReason::ToolNotFound => {
+            let name = ToolName::new(connector.clone(), tool.to_owned());
+            let name = name.map_or_else(|_| connector.to_string(), |name| name.to_string());
+            refused(error, connector).resource(TOOL, name)
         }
         CallFailure::Call(error) => refused(error, connector),
     };
@@ -163,7 +179,9 @@ fn refused(failure: &CallError, connector: &ConnectorName) -> RichError {
         .outcome(Outcome::SentUnknown)
         .fixable_by(FixableBy::Nobody);
     }
-    let invalid = upstream.as_ref().is_some_and(|error| error.code == INVALID_PARAMS);
+    let invalid = upstream
+        .as_ref()
+        .is_some_and(|error| error.code == INVALID_PARAMS);
     let reason = match *reason {
         CallReason::UpstreamError if invalid => CallReason::ArgumentsInvalid,
         reason => reason,
@@ -185,15 +203,19 @@ fn by_reason(reason: CallReason, connector: &ConnectorName) -> RichError {
     use pb::ErrorReason as Published;
     let message = reason.message();
     match reason {
-        CallReason::ToolNotFound => error(Code::NotFound, Published::ToolNotFound, message)
-            .fixable_by(FixableBy::User),
-        CallReason::DefinitionChanged => error(Code::Aborted, Published::DefinitionChanged, message)
-            .fixable_by(FixableBy::User),
-        CallReason::ArgumentsInvalid => {
-            error(Code::InvalidArgument, Published::ArgumentsInvalid, ARGUMENTS)
-                .field("arguments_json", ARGUMENTS)
-                .fixable_by(FixableBy::User)
+        CallReason::ToolNotFound => {
+            error(Code::NotFound, Published::ToolNotFound, message).fixable_by(FixableBy::User)
         }
+        CallReason::DefinitionChanged => {
+            error(Code::Aborted, Published::DefinitionChanged, message).fixable_by(FixableBy::User)
+        }
+        CallReason::ArgumentsInvalid => error(
+            Code::InvalidArgument,
+            Published::ArgumentsInvalid,
+            ARGUMENTS,
+        )
+        .field("arguments_json", ARGUMENTS)
+        .fixable_by(FixableBy::User),
         CallReason::ConnectorDisabled => disabled(connector),
         CallReason::ConnectorUnreachable => {
             error(Code::Unavailable, Published::ConnectorUnreachable, message)
@@ -205,11 +227,13 @@ fn by_reason(reason: CallReason, connector: &ConnectorName) -> RichError {
                 .precondition(reason.as_str(), connector.to_string(), message)
                 .fixable_by(FixableBy::User)
         }
-        CallReason::UpstreamRateLimited => {
-            error(Code::ResourceExhausted, Published::UpstreamRateLimited, message)
-                .fixable_by(FixableBy::Nobody)
-                .retry_after(SOON)
-        }
+        CallReason::UpstreamRateLimited => error(
+            Code::ResourceExhausted,
+            Published::UpstreamRateLimited,
+            message,
+        )
+        .fixable_by(FixableBy::Nobody)
+        .retry_after(SOON),
         CallReason::UpstreamError | CallReason::InteractionUnsupported => {
             error(Code::FailedPrecondition, Published::UpstreamError, message)
                 .metadata("cause", reason.as_str())
@@ -219,15 +243,19 @@ fn by_reason(reason: CallReason, connector: &ConnectorName) -> RichError {
             error(Code::ResourceExhausted, Published::ResultTooLarge, message)
                 .fixable_by(FixableBy::Nobody)
         }
-        CallReason::TooManyCalls => error(Code::ResourceExhausted, Published::TooManyCalls, message)
-            .quota(connector.to_string(), message)
-            .fixable_by(FixableBy::Nobody)
-            .retry_after(SOON),
-        CallReason::CallCancelled => error(Code::Cancelled, Published::CallCancelled, message)
-            .fixable_by(FixableBy::User),
+        CallReason::TooManyCalls => {
+            error(Code::ResourceExhausted, Published::TooManyCalls, message)
+                .quota(connector.to_string(), message)
+                .fixable_by(FixableBy::Nobody)
+                .retry_after(SOON)
+        }
+        CallReason::CallCancelled => {
+            error(Code::Cancelled, Published::CallCancelled, message).fixable_by(FixableBy::User)
+        }
         CallReason::DeadlineExceeded => expired(),
-        CallReason::OutcomeUnknown => error(Code::Aborted, Published::OutcomeUnknown, message)
-            .fixable_by(FixableBy::Nobody),
+        CallReason::OutcomeUnknown => {
+            error(Code::Aborted, Published::OutcomeUnknown, message).fixable_by(FixableBy::Nobody)
+        }
     }
 }
 
@@ -254,7 +282,11 @@ pub(super) fn result_not_text(connector: &ConnectorName, id: Uuid) -> Status {
 }
 
 /// A synchronisation that failed.
-pub(super) fn sync(failure: RequestError, connector: &ConnectorName, after: &SessionStatus) -> Status {
+pub(super) fn sync(
+    failure: RequestError,
+    connector: &ConnectorName,
+    after: &SessionStatus,
+) -> Status {
     let reason = match failure {
         RequestError::Failed(reason) => reason,
         RequestError::DeadlineExceeded | RequestError::Busy | RequestError::Stopped => {
@@ -262,22 +294,28 @@ pub(super) fn sync(failure: RequestError, connector: &ConnectorName, after: &Ses
         }
     };
     let stage = after.stage.map_or("", |stage| stage.as_str());
-    error(Code::FailedPrecondition, pb::ErrorReason::SyncFailed, reason.message())
-        .precondition(reason.as_str(), connector.to_string(), reason.message())
-        .metadata("connector", connector.to_string())
-        .metadata("code", reason.as_str())
-        .metadata("stage", stage)
-        .fixable_by(FixableBy::Admin)
-        .into()
+    error(
+        Code::FailedPrecondition,
+        pb::ErrorReason::SyncFailed,
+        reason.message(),
+    )
+    .precondition(reason.as_str(), connector.to_string(), reason.message())
+    .metadata("connector", connector.to_string())
+    .metadata("code", reason.as_str())
+    .metadata("stage", stage)
+    .fixable_by(FixableBy::Admin)
+    .into()
 }
 
 /// A health check that could not be made.
 pub(super) fn check(failure: RequestError, connector: &ConnectorName) -> Status {
     let rich = match failure {
-        RequestError::Failed(reason) => {
-            error(Code::FailedPrecondition, pb::ErrorReason::SyncFailed, reason.message())
-                .metadata("code", reason.as_str())
-        }
+        RequestError::Failed(reason) => error(
+            Code::FailedPrecondition,
+            pb::ErrorReason::SyncFailed,
+            reason.message(),
+        )
+        .metadata("code", reason.as_str()),
         RequestError::DeadlineExceeded => error(
             Code::DeadlineExceeded,
             pb::ErrorReason::DeadlineExceeded,

@@ -29,13 +29,13 @@ impl ToolService for ToolHandlers {
     ) -> Result<Response<pb::CallToolResponse>, Status> {
         let (caller, message) = rpc::authorise(request)?;
         let call = call(&caller, message)?;
-        let (connector, id) = (call.connector.clone(), call.invocation_id);
-        let id = id.unwrap_or_else(Uuid::now_v7);
+        let (connector, tool) = (call.connector.clone(), call.tool.clone());
+        let id = call.invocation_id.unwrap_or_else(Uuid::now_v7);
         let completed = self
             .calls
             .call(id, call)
             .await
-            .map_err(|failure| status::call(&failure, &connector, id))?;
+            .map_err(|failure| status::call(&failure, &connector, &tool, id))?;
         let result = completed.result.clone();
         let result = result.ok_or_else(|| status::result_too_large(&connector, id))?;
         Ok(Response::new(pb::CallToolResponse {

@@ -131,8 +131,10 @@ impl Watcher {
     }
 
     async fn watch(&mut self) -> Result<std::convert::Infallible, Cut> {
-        let (mut desired, mut directory) =
-            (self.sessions.desired.clone(), self.sessions.directory.clone());
+        let (mut desired, mut directory) = (
+            self.sessions.desired.clone(),
+            self.sessions.directory.clone(),
+        );
         loop {
             desired.mark_unchanged();
             directory.mark_unchanged();
@@ -154,8 +156,10 @@ impl Watcher {
     /// Shows what came, changed or went since the last look.
     async fn compare(&mut self) -> Result<(), Cut> {
         let found = self.sessions.list(&self.scopes, None, usize::MAX);
-        let present: HashMap<&ConnectorName, &Found> =
-            found.iter().map(|found| (&found.connector.name, found)).collect();
+        let present: HashMap<&ConnectorName, &Found> = found
+            .iter()
+            .map(|found| (&found.connector.name, found))
+            .collect();
         let gone: Vec<ConnectorName> = self
             .known
             .extract_if(|name, _| !present.contains_key(name))

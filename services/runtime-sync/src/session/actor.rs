@@ -13,6 +13,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+use tracing::Instrument as _;
 
 use super::{
     Answer, Shared,
@@ -21,14 +22,14 @@ use super::{
     gate::Gate,
     live::{Connection, Live},
     options::SessionOptions,
-    pace::{AfterEnd, Pace, Setback},
+    pace::{AfterEnd, Ending, Pace, Setback},
     prepare::{Prepare, PrepareError, Prepared},
     serve::Lost,
 };
 use crate::{
     domain::{CallReason, ConnectionState, Era, Failure, Health, Reason, SessionSpec},
     sync::{self, ToolList},
-    transport::StderrTail,
+    transport::{LinkEnd, StderrTail},
 };
 
 /// What a handle asks of the actor.
@@ -159,12 +160,20 @@ impl Actor {
         let turns = Arc::clone(&self.options.connecting);
         // A closed semaphore means that the runtime stops, and then this attempt is cancelled anyway.
         let _turn = turns.acquire().await.ok();
-        let prepared = self.prepared().await?;
+        // A root of its own: no request is the reason, and everything it asks of other services belongs together.
+        let span = tracing::info_span!(
+            parent: None,
+            "session connect",
+            connector = %self.spec.name,
+            generation = self.spec.generation,
+        );
+        let prepared = self.prepared().instrument(span.clone()).await?;
         let limit = self
             .spec
             .timeouts
             .connect
             .unwrap_or(self.options.connect_timeout);
+        // Not inside the span: rmcp would keep it open for as long as the connection lives.
         let connected = connect::connect(prepared, self.era, Instant::now() + limit).await;
         let (mut connection, live) = connected.map_err(|Unconnected { failure, era }| {
             self.era = era;
@@ -179,7 +188,7 @@ impl Actor {
         let listed = tokio::select! {
             biased;
             () = connection.revoked.cancelled() => Err(Setback::from(Reason::LeaseRevoked)),
-            listed = Box::pin(listed) => listed.map_err(Setback::from),
+            listed = Box::pin(listed).instrument(span.clone()) => listed.map_err(Setback::from),
         };
         match listed {
             Ok(list) => Ok((connection, live, list)),
@@ -252,9 +261,10 @@ impl Actor {
                 (*setback, self.pace.failed(*setback))
             }
             Lost::Ended(end) => {
+                let how = ending(end.as_ref());
                 let end = end.as_ref().map(ToString::to_string);
                 tracing::info!(connector = %self.spec.name, end, ?lived, "link ended");
-                match self.pace.ended(StdInstant::now(), lived) {
+                match self.pace.ended(StdInstant::now(), lived, how) {
                     AfterEnd::Reconnect(pause) => (Reason::ConnectionLost.into(), pause),
                     AfterEnd::CrashLoop(hold) => (Reason::CrashLoop.into(), hold),
                 }
@@ -329,5 +339,19 @@ impl Actor {
             self.board
                 .enter(Reason::Stopped, |status| status.next_attempt = None);
         }
+    }
+}
+
+/// Whether the end of a link is held against the server.
+fn ending(end: Option<&LinkEnd>) -> Ending {
+    match end {
+        Some(LinkEnd::SessionLost | LinkEnd::Closed) | None => Ending::Forgotten,
+        Some(
+            LinkEnd::ProcessExited { .. }
+            | LinkEnd::OutputClosed
+            | LinkEnd::LineTooLong
+            | LinkEnd::InputBlocked
+            | LinkEnd::GuardLost,
+        ) => Ending::Crash,
     }
 }

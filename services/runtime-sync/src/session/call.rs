@@ -266,8 +266,7 @@ fn explain(wire: &WireError) -> CallError {
         WireErrorKind::Forbidden { .. } => CallReason::AuthRequired,
         WireErrorKind::RateLimited { .. } => CallReason::UpstreamRateLimited,
         WireErrorKind::InvalidRequest => CallReason::ArgumentsInvalid,
-        WireErrorKind::HttpStatus(_)
-        | WireErrorKind::InvalidResponse => CallReason::UpstreamError,
+        WireErrorKind::HttpStatus(_) | WireErrorKind::InvalidResponse => CallReason::UpstreamError,
         WireErrorKind::LinkEnded(_)
         | WireErrorKind::PolicyDenied
         | WireErrorKind::DnsFailed

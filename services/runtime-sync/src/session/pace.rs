@@ -51,6 +51,15 @@ impl From<Failure> for Setback {
     }
 }
 
+/// How a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The server, or its output, is gone.
+    Crash,
+    /// The server is there and has forgotten us, which costs it nothing.
+    Forgotten,
+}
+
 /// What follows from the end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterEnd {
@@ -98,12 +107,17 @@ impl Pace {
     }
 
     /// A link that had been up for `lived` ended by itself.
-    pub(super) fn ended(&mut self, now: Instant, lived: Duration) -> AfterEnd {
-        if lived >= self.stable_after {
+    pub(super) fn ended(&mut self, now: Instant, lived: Duration, how: Ending) -> AfterEnd {
+        let lasted = match how {
+            Ending::Crash => self.stable_after,
+            Ending::Forgotten => self.quick_retry,
+        };
+        if lived >= lasted {
             self.failures = 0;
             self.backoff.reset();
         }
-        if self.restarts.ended(now, lived) {
+        let loops = how == Ending::Crash && self.restarts.ended(now, lived);
+        if loops {
             self.failures = self.failures.saturating_add(1);
             AfterEnd::CrashLoop(spread(self.restarts.hold()))
         } else {
@@ -147,7 +161,7 @@ pub(super) fn spread(duration: Duration) -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{AfterEnd, Pace, Reason, SessionOptions, Setback, spread};
+    use super::{AfterEnd, Ending, Pace, Reason, SessionOptions, Setback, spread};
 
     fn pace() -> Pace {
         Pace::new(&SessionOptions::default())
@@ -191,13 +205,22 @@ mod tests {
     fn a_server_that_dies_again_and_again_is_held_back() {
         let mut pace = pace();
         let now = Instant::now();
-        assert_eq!(pace.ended(now, SECOND), AfterEnd::Reconnect(Duration::ZERO));
-        assert_eq!(pace.ended(now, SECOND), AfterEnd::Reconnect(3 * SECOND));
+        assert_eq!(
+            pace.ended(now, SECOND, Ending::Crash),
+            AfterEnd::Reconnect(Duration::ZERO)
+        );
+        assert_eq!(
+            pace.ended(now, SECOND, Ending::Crash),
+            AfterEnd::Reconnect(3 * SECOND)
+        );
         for _ in 0..3 {
-            assert!(matches!(pace.ended(now, SECOND), AfterEnd::Reconnect(_)));
+            assert!(matches!(
+                pace.ended(now, SECOND, Ending::Crash),
+                AfterEnd::Reconnect(_)
+            ));
         }
         assert!(
-            matches!(pace.ended(now, SECOND), AfterEnd::CrashLoop(hold) if hold >= 240 * SECOND)
+            matches!(pace.ended(now, SECOND, Ending::Crash), AfterEnd::CrashLoop(hold) if hold >= 240 * SECOND)
         );
     }
 
@@ -206,10 +229,31 @@ mod tests {
         let mut pace = pace();
         for _ in 0..100 {
             assert_eq!(
-                pace.ended(Instant::now(), 61 * SECOND),
+                pace.ended(Instant::now(), 61 * SECOND, Ending::Crash),
                 AfterEnd::Reconnect(Duration::ZERO)
             );
         }
+    }
+
+    #[test]
+    fn a_server_that_only_forgets_us_is_no_crash_loop() {
+        let mut pace = pace();
+        for _ in 0..100 {
+            assert_eq!(
+                pace.ended(Instant::now(), 30 * SECOND, Ending::Forgotten),
+                AfterEnd::Reconnect(Duration::ZERO)
+            );
+        }
+        for _ in 0..100 {
+            assert!(matches!(
+                pace.ended(Instant::now(), Duration::ZERO, Ending::Forgotten),
+                AfterEnd::Reconnect(_)
+            ));
+        }
+        assert!(
+            pace.failures() >= 100,
+            "and still it is not asked without a pause"
+        );
     }
 
     #[test]

@@ -173,14 +173,14 @@ fn primitive_at(json: &str, path: &[String]) -> Option<String> {
 /// A value as a header can carry it: as it is, or in Base64 with the sentinels of the specification.
 fn encoded(value: &str) -> Cow<'_, str> {
     const SPACE: [char; 2] = [' ', '\t'];
-    let plain = value.chars().all(|c| (' '..='~').contains(&c))
-        && !value.starts_with(SPACE)
-        && !value.ends_with(SPACE)
-        && !(value.starts_with("=?base64?") && value.ends_with("?="));
-    if plain {
-        Cow::Borrowed(value)
-    } else {
+    let changes = value.starts_with(SPACE)
+        || value.ends_with(SPACE)
+        || value.chars().any(|c| !(' '..='~').contains(&c));
+    let looks_encoded = value.starts_with("=?base64?") && value.ends_with("?=");
+    if changes || looks_encoded {
         Cow::Owned(format!("=?base64?{}?=", BASE64_STANDARD.encode(value)))
+    } else {
+        Cow::Borrowed(value)
     }
 }
 

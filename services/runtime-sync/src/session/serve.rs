@@ -3,18 +3,18 @@
 //! Nothing in this loop waits for the server: every question runs beside it, so that the end of the link or a stop is
 //! seen at once. What happens after a loss is in `actor`.
 
-use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use rmcp::model::SubscriptionFilter;
 use tokio::time::Instant;
 
 use super::{
     Answer,
     actor::{Actor, Command},
     gate::{Gate, Open, ToolIndex},
+    listen::listen,
     live::{Connection, Live, end_of_link},
-    notices::Notifier,
     pace::{Setback, spread},
+    slot::Slot,
 };
 use crate::{
     domain::{
@@ -28,8 +28,8 @@ use crate::{
 
 /// Requests that may wait for one answer; more wait in the inbox.
 const WAITING: usize = 64;
-/// How long a server may take to acknowledge a subscription.
-const ACKNOWLEDGE: Duration = Duration::from_secs(10);
+/// The longest pause between fetches that a server causes by announcing changes that are none.
+const MAX_GAP: Duration = Duration::from_secs(60);
 
 /// Why a connection is not there any more.
 #[derive(Clone, Debug)]
@@ -42,32 +42,13 @@ pub(super) enum Lost {
     Stopped,
 }
 
-/// At most one piece of work of a kind, running beside the loop.
-struct Slot<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
-
-impl<T> Slot<T> {
-    fn is_idle(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn start(&mut self, work: impl Future<Output = T> + Send + 'static) {
-        self.0 = Some(Box::pin(work));
-    }
-
-    /// Completes with the work, or never without any. Cancel safe.
-    async fn done(&mut self) -> T {
-        std::future::poll_fn(|context| {
-            let Some(work) = self.0.as_mut() else {
-                return Poll::Pending;
-            };
-            let output = work.as_mut().poll(context);
-            if output.is_ready() {
-                self.0 = None;
-            }
-            output
-        })
-        .await
-    }
+/// Whether a list differs from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It does.
+    Changed,
+    /// It does not.
+    Same,
 }
 
 /// What runs and what is planned while connected.
@@ -78,6 +59,8 @@ struct Agenda {
     probe_at: Instant,
     sync_at: Instant,
     last_sync: Instant,
+    /// The pause the server has to keep between fetches it causes.
+    gap: Duration,
     rung: Option<ProbeKind>,
     checks: Vec<Answer>,
     syncs: Vec<Answer>,
@@ -109,7 +92,8 @@ impl Actor {
                     Some(command) => self.command(&mut agenda, live, command),
                     None => return Lost::Stopped,
                 },
-                () = live.suspect.notified(), if agenda.probing.is_idle() => self.start_probe(&mut agenda, live),
+                // A server in doubt is asked again soon anyway; calls must not use its chances up.
+                () = live.suspect.notified(), if agenda.probing.is_idle() && self.health.failures() == 0 => self.start_probe(&mut agenda, live),
                 () = tokio::time::sleep_until(agenda.probe_at), if agenda.probing.is_idle() => {
                     // rmcp may notice before the link does that nothing will ever be heard again.
                     if connection.service.peer().is_transport_closed() {
@@ -127,12 +111,13 @@ impl Actor {
     fn agenda(&self, connection: &Connection, live: &Arc<Live>) -> Agenda {
         let now = Instant::now();
         let mut agenda = Agenda {
-            probing: Slot(None),
-            syncing: Slot(None),
-            listening: Slot(None),
+            probing: Slot::idle(),
+            syncing: Slot::idle(),
+            listening: Slot::idle(),
             probe_at: now + spread(self.options.probe.interval),
             sync_at: now + spread(self.options.sync.interval),
             last_sync: now,
+            gap: self.options.sync.min_gap,
             rung: None,
             checks: Vec::new(),
             syncs: Vec::new(),
@@ -141,9 +126,8 @@ impl Actor {
         if live.agreement.era == Era::Modern && live.agreement.announces_tools {
             let peer = connection.service.peer().clone();
             let notifier = connection.service.service().clone();
-            agenda
-                .listening
-                .start(listen(peer, notifier, self.options.quick_retry));
+            let (pause, max) = (self.options.quick_retry, self.options.backoff_max);
+            agenda.listening.start(listen(peer, notifier, pause, max));
         }
         agenda
     }
@@ -167,7 +151,7 @@ impl Actor {
     /// The server announced a change: fetch soon, together with whatever it announces until then.
     fn plan_sync(&self, agenda: &mut Agenda) {
         let options = &self.options.sync;
-        let soon = (Instant::now() + options.debounce).max(agenda.last_sync + options.min_gap);
+        let soon = (Instant::now() + options.debounce).max(agenda.last_sync + agenda.gap);
         agenda.sync_at = agenda.sync_at.min(soon);
     }
 
@@ -187,7 +171,13 @@ impl Actor {
             .map(|_| ())
             .map_err(|failure| Reason::from(failure.code));
         match result {
-            Ok(list) => self.offer(live, list),
+            Ok(list) => {
+                // Who announces changes that are none is listened to less and less.
+                agenda.gap = match self.offer(live, list) {
+                    Offered::Changed => self.options.sync.min_gap,
+                    Offered::Same => (agenda.gap * 2).min(MAX_GAP),
+                };
+            }
             Err(failure) => {
                 // The last good list stays; whether the server is well is for the probes to say.
                 self.board
@@ -205,10 +195,16 @@ impl Actor {
         }
     }
 
-    /// Puts a new list up, for readers of the status and for calls.
-    pub(super) fn offer(&mut self, live: &Arc<Live>, list: ToolList) {
+    /// Puts a list up, for readers of the status and for calls.
+    pub(super) fn offer(&mut self, live: &Arc<Live>, list: ToolList) -> Offered {
         let now = self.board.now();
+        let before = self.board.current();
         let (tools, left_out, truncated) = list.shared();
+        let (tools, offered) = if before.tools == tools {
+            (before.tools.clone(), Offered::Same)
+        } else {
+            (tools, Offered::Changed)
+        };
         self.gate.send_replace(Gate::Open(Arc::new(Open {
             live: live.clone(),
             tools: ToolIndex::new(tools.clone()),
@@ -221,6 +217,7 @@ impl Actor {
             status.sync_failure = None;
             status.last_success = Some(now);
         });
+        offered
     }
 
     /// Traffic counts as proof of life; otherwise the server is asked.
@@ -327,27 +324,5 @@ impl Actor {
             }
         }
         verdict
-    }
-}
-
-/// Keeps a subscription to changes of the list of tools open, as long as the server goes along.
-async fn listen(peer: rmcp::Peer<rmcp::RoleClient>, notifier: Notifier, pause: Duration) {
-    let mut filter = SubscriptionFilter::default();
-    filter.tools_list_changed = Some(true);
-    loop {
-        let subscribing = tokio::time::timeout(ACKNOWLEDGE, peer.listen(filter.clone()));
-        let Ok(Ok(mut subscription)) = subscribing.await else {
-            // Not every modern server has it; the timer remains.
-            tracing::debug!(
-                "the server takes no subscription; its tools are listed on a timer only"
-            );
-            return;
-        };
-        while let Ok(Some(_)) = subscription.next().await {
-            notifier.tools_changed();
-        }
-        // What changed while nobody listened was missed.
-        tokio::time::sleep(spread(pause)).await;
-        notifier.tools_changed();
     }
 }

@@ -177,9 +177,10 @@ impl Watch<'_> {
     }
 
     fn kill(&self, until: Instant) -> Phase {
-        descendants::signal_all(getpid(), Signal::KILL);
-        // For a machine without /proc; the group may be gone.
-        let _gone = kill_process_group(self.server, Signal::KILL);
+        // There is a child, or this would be over: finding none means that there is no /proc.
+        if descendants::signal_all(getpid(), Signal::KILL) == 0 {
+            let _gone = kill_process_group(self.server, Signal::KILL);
+        }
         Phase::Killing { until }
     }
 

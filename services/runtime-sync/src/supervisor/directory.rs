@@ -107,7 +107,11 @@ impl Sessions {
         name: &ConnectorName,
         deadline: Instant,
     ) -> Result<SessionHandle, LookupError> {
-        if self.freshness.silence().is_none_or(|silence| silence > self.stale_after) {
+        if self
+            .freshness
+            .silence()
+            .is_none_or(|silence| silence > self.stale_after)
+        {
             return Err(LookupError::Stale);
         }
         if let Some(session) = self.look(name)? {

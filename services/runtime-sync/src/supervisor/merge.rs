@@ -33,7 +33,9 @@ pub(super) fn asks_for_secrets(transport: &TransportSpec) -> bool {
         TransportSpec::Stdio { env, .. } => env,
         TransportSpec::Http { headers, .. } => headers,
     };
-    values.iter().any(|value| value.source == ValueSource::Secret)
+    values
+        .iter()
+        .any(|value| value.source == ValueSource::Secret)
 }
 
 /// What is dialled, values included.
@@ -138,7 +140,10 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.as_str(), value.expose()))
             .collect();
-        assert_eq!(values, [("authorization", "Bearer s3cr3t"), ("x-region", "eu")]);
+        assert_eq!(
+            values,
+            [("authorization", "Bearer s3cr3t"), ("x-region", "eu")]
+        );
     }
 
     #[test]
@@ -152,7 +157,10 @@ mod tests {
             working_directory: None,
         };
         let other = Values::from([("token".to_owned(), Text::new("x".into()))]);
-        assert_eq!(target(&stdio, other, Values::new()).unwrap_err(), Reason::SecretMissing);
+        assert_eq!(
+            target(&stdio, other, Values::new()).unwrap_err(),
+            Reason::SecretMissing
+        );
         assert!(asks_for_secrets(&stdio));
     }
 

@@ -29,6 +29,8 @@ pub struct ConnectOptions {
     pub egress: Egress,
     /// The program that is started as `stdio-guard`.
     pub guard: PathBuf,
+    /// What every server process finds in its environment before its own variables.
+    pub environment: Vec<(String, String)>,
     /// Limits of sizes and times.
     pub limits: Limits,
 }
@@ -110,6 +112,9 @@ impl Preparation {
             ScopeKind::from(spec.name.scope()),
         );
         options.guard.clone_from(&self.options.guard);
+        options
+            .base_environment
+            .clone_from(&self.options.environment);
         options.limits = self.options.limits.clone();
         Ok(Prepared {
             target: merge::target(&transport, environment, headers)?,
@@ -179,7 +184,13 @@ mod tests {
             let state = unresolved(reason).state();
             assert_eq!(state, ConnectionState::Misconfigured, "{reason}");
         }
-        assert_eq!(unresolved("VAULT_UNAVAILABLE").state(), ConnectionState::Unreachable);
-        assert_eq!(unresolved("CONNECTOR_DISABLED").state(), ConnectionState::Pending);
+        assert_eq!(
+            unresolved("VAULT_UNAVAILABLE").state(),
+            ConnectionState::Unreachable
+        );
+        assert_eq!(
+            unresolved("CONNECTOR_DISABLED").state(),
+            ConnectionState::Pending
+        );
     }
 }

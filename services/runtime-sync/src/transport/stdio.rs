@@ -34,7 +34,7 @@ use super::{
     inbound::Inbound,
     messages::{LinkTransport, Messages},
     options::OpenOptions,
-    stderr::StderrTail,
+    stderr::{Secrets, StderrTail},
     target::StdioTarget,
 };
 use crate::stdio_guard::protocol::Order;
@@ -97,7 +97,8 @@ pub(super) async fn open(target: &StdioTarget, options: &OpenOptions) -> Result<
         ended,
         inbound: Inbound::new(inbound),
     });
-    let stderr = StderrTail::new(limits.stderr_lines, limits.stderr_bytes);
+    let secrets = Secrets::of_environment(&target.env);
+    let stderr = StderrTail::new(limits.stderr_lines, limits.stderr_bytes, secrets);
     let (drained, at_end) = oneshot::channel();
     let (gone, guard_gone) = oneshot::channel();
 

@@ -5,6 +5,7 @@
 
 mod convert;
 mod definitions;
+mod exchange;
 mod feed;
 mod lease;
 mod ledger;
@@ -28,12 +29,12 @@ use tokio::{
     time::Instant,
 };
 
+use self::{feed::Feed, ledger::Ledger, report::Reporter};
 pub use self::{
     lease::{Instance, LeaseBoard},
     report::Observe,
     resolve::{Effective, Resolved, Resolver},
 };
-use self::{feed::Feed, ledger::Ledger, report::Reporter};
 use crate::desired::Desired;
 
 /// A client for single requests.
@@ -125,6 +126,7 @@ impl Registry {
             inbox,
             options: options.report,
             ledger: Ledger::default(),
+            held: 0,
             statuses: SelectAll::new(),
         };
         tasks.spawn("reporter", reporter.run(tasks.token()));

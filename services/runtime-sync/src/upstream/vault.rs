@@ -174,7 +174,10 @@ fn text(value: Bytes) -> Result<Text, RedeemError> {
 
 fn refusal(status: &tonic::Status) -> RedeemError {
     match PeerError::from(status) {
-        PeerError::Refused { code: Code::DataLoss, .. } => RedeemError::Unreadable,
+        PeerError::Refused {
+            code: Code::DataLoss,
+            ..
+        } => RedeemError::Unreadable,
         error @ PeerError::Refused { .. } => RedeemError::Refused(error),
         error @ (PeerError::Unreachable(_)
         | PeerError::TimedOut

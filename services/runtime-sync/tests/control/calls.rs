@@ -29,13 +29,24 @@ async fn a_repeat_gets_the_result_and_sends_nothing() {
     let world = ready().await;
     let id = Uuid::now_v7();
     let mut tools = world.tools();
-    let first = tools.call_tool(with_id(id, "echo", r#"{"n":1}"#)).await.unwrap();
-    let again = tools.call_tool(with_id(id, "echo", r#"{"n":1}"#)).await.unwrap();
+    let first = tools
+        .call_tool(with_id(id, "echo", r#"{"n":1}"#))
+        .await
+        .unwrap();
+    let again = tools
+        .call_tool(with_id(id, "echo", r#"{"n":1}"#))
+        .await
+        .unwrap();
     assert_eq!(first.into_inner(), again.into_inner());
     assert_eq!(world.mcp.seen().calls.len(), 1);
     let other = tools.call_tool(with_id(id, "echo", r#"{"n":2}"#)).await;
     let other = other.map(Response::into_inner);
-    assert_error(other, Code::AlreadyExists, "INVOCATION_ID_REUSED", "NOT_SENT");
+    assert_error(
+        other,
+        Code::AlreadyExists,
+        "INVOCATION_ID_REUSED",
+        "NOT_SENT",
+    );
     world.app.stop().await;
 }
 
@@ -50,7 +61,13 @@ async fn a_repeat_of_a_running_call_waits_for_it() {
     calls.spawn(async move { two.call_tool(with_id(id, "hang", "{}")).await });
     world.mcp.release(1);
     for answer in calls.join_all().await {
-        assert!(answer.unwrap().into_inner().result_json.contains("released"));
+        assert!(
+            answer
+                .unwrap()
+                .into_inner()
+                .result_json
+                .contains("released")
+        );
     }
     assert_eq!(world.mcp.seen().calls.len(), 1);
     world.app.stop().await;
@@ -67,9 +84,20 @@ async fn what_was_not_sent_may_be_sent_under_the_same_id() {
         ..with_id(id, "echo", "{}")
     };
     let off = world.registry.put(disabled);
-    let refused = world.tools().call_tool(request(off)).await.map(Response::into_inner);
-    assert_error(refused, Code::FailedPrecondition, "CONNECTOR_DISABLED", "NOT_SENT");
-    let on = world.registry.change(NAME, |connector| connector.enabled = Some(true));
+    let refused = world
+        .tools()
+        .call_tool(request(off))
+        .await
+        .map(Response::into_inner);
+    assert_error(
+        refused,
+        Code::FailedPrecondition,
+        "CONNECTOR_DISABLED",
+        "NOT_SENT",
+    );
+    let on = world
+        .registry
+        .change(NAME, |connector| connector.enabled = Some(true));
     world.tools().call_tool(request(on)).await.unwrap();
     world.app.stop().await;
 }
@@ -99,7 +127,10 @@ async fn a_deadline_that_passes_after_sending_says_that_the_outcome_is_unknown()
     request.set_timeout(Duration::from_millis(1_500));
     let status = world.tools().call_tool(request).await.unwrap_err();
     let view = ErrorView::of(&status).unwrap();
-    assert_eq!((status.code(), view.reason.as_str()), (Code::Aborted, "OUTCOME_UNKNOWN"));
+    assert_eq!(
+        (status.code(), view.reason.as_str()),
+        (Code::Aborted, "OUTCOME_UNKNOWN")
+    );
     assert_eq!(view.metadata["invocation_id"], id.to_string());
     assert_eq!(view.metadata["cause"], "DEADLINE_EXCEEDED");
     eventually("the tool was cancelled", || world.mcp.seen().cancelled == 1).await;
@@ -113,7 +144,12 @@ async fn a_result_that_fits_no_message_was_completed_and_is_not_asked_for_again(
     for _ in 0..2 {
         let answer = world.tools().call_tool(with_id(id, "big", "{}")).await;
         let answer = answer.map(Response::into_inner);
-        assert_error(answer, Code::ResourceExhausted, "RESULT_TOO_LARGE", "COMPLETED");
+        assert_error(
+            answer,
+            Code::ResourceExhausted,
+            "RESULT_TOO_LARGE",
+            "COMPLETED",
+        );
     }
     assert_eq!(world.mcp.seen().calls.len(), 1);
     world.app.stop().await;
@@ -123,19 +159,37 @@ async fn a_result_that_fits_no_message_was_completed_and_is_not_asked_for_again(
 async fn wrong_calls_are_refused_before_anything_is_sent() {
     let world = ready().await;
     let refused = world.call("echo", "[1]").await;
-    assert_error(refused, Code::InvalidArgument, "ARGUMENTS_INVALID", "NOT_SENT");
+    assert_error(
+        refused,
+        Code::InvalidArgument,
+        "ARGUMENTS_INVALID",
+        "NOT_SENT",
+    );
     let refused = world.call("nothing", "{}").await;
     assert_error(refused, Code::NotFound, "TOOL_NOT_FOUND", "NOT_SENT");
     let request = pb::CallToolRequest {
         expected_definition_hash: "0".repeat(64),
         ..call("echo", "{}")
     };
-    let refused = world.tools().call_tool(request).await.map(Response::into_inner);
+    let refused = world
+        .tools()
+        .call_tool(request)
+        .await
+        .map(Response::into_inner);
     assert_error(refused, Code::Aborted, "DEFINITION_CHANGED", "NOT_SENT");
     for request in [
-        pb::CallToolRequest { tool: String::new(), ..call("echo", "{}") },
-        pb::CallToolRequest { invocation_id: "7".into(), ..call("echo", "{}") },
-        pb::CallToolRequest { connector: "users/ada/connectors/".into(), ..call("echo", "{}") },
+        pb::CallToolRequest {
+            tool: String::new(),
+            ..call("echo", "{}")
+        },
+        pb::CallToolRequest {
+            invocation_id: "7".into(),
+            ..call("echo", "{}")
+        },
+        pb::CallToolRequest {
+            connector: "users/ada/connectors/".into(),
+            ..call("echo", "{}")
+        },
     ] {
         let status = world.tools().call_tool(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
@@ -150,7 +204,10 @@ async fn an_error_of_the_server_is_completed_and_carries_its_code() {
     let world = ready().await;
     let status = world.call("fail", "{}").await.unwrap_err();
     let view = ErrorView::of(&status).unwrap();
-    assert_eq!((status.code(), view.reason.as_str()), (Code::FailedPrecondition, "UPSTREAM_ERROR"));
+    assert_eq!(
+        (status.code(), view.reason.as_str()),
+        (Code::FailedPrecondition, "UPSTREAM_ERROR")
+    );
     assert_eq!(view.metadata["outcome"], "COMPLETED");
     assert_eq!(view.metadata["upstream_code"], "-32603");
     world.app.stop().await;
@@ -169,8 +226,14 @@ async fn a_foreign_connector_cannot_be_told_from_a_missing_one() {
     let missing = bob.call_tool(request).await.unwrap_err();
     assert_eq!(foreign.code(), Code::NotFound);
     assert_eq!(foreign.message().replace(NAME, name), missing.message());
-    let (foreign, missing) = (ErrorView::of(&foreign).unwrap(), ErrorView::of(&missing).unwrap());
-    assert_eq!((foreign.reason, foreign.metadata), (missing.reason, missing.metadata));
+    let (foreign, missing) = (
+        ErrorView::of(&foreign).unwrap(),
+        ErrorView::of(&missing).unwrap(),
+    );
+    assert_eq!(
+        (foreign.reason, foreign.metadata),
+        (missing.reason, missing.metadata)
+    );
     world.app.stop().await;
 }
 
@@ -192,8 +255,17 @@ async fn a_revision_is_waited_for_inside_the_deadline() {
     calls.join_next().await.unwrap().unwrap().unwrap();
     let mut never = Request::new(request(i64::MAX));
     never.set_timeout(Duration::from_millis(300));
-    let late = world.tools().call_tool(never).await.map(Response::into_inner);
-    assert_error(late, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "NOT_SENT");
+    let late = world
+        .tools()
+        .call_tool(never)
+        .await
+        .map(Response::into_inner);
+    assert_error(
+        late,
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        "NOT_SENT",
+    );
     world.app.stop().await;
 }
 
@@ -208,7 +280,12 @@ async fn sixty_four_calls_of_one_connector_run_at_once_and_one_more_is_refused()
     eventually("all of them run", || world.mcp.seen().hanging == 64).await;
     assert_eq!(world.session(NAME).await.unwrap().calls_in_flight, 64);
     let refused = world.call("echo", "{}").await;
-    assert_error(refused, Code::ResourceExhausted, "TOO_MANY_CALLS", "NOT_SENT");
+    assert_error(
+        refused,
+        Code::ResourceExhausted,
+        "TOO_MANY_CALLS",
+        "NOT_SENT",
+    );
     world.mcp.release(64);
     for answer in calls.join_all().await {
         answer.unwrap();
@@ -236,7 +313,13 @@ async fn calls_in_flight_are_answered_when_the_runtime_stops() {
         calls.join_next().await.unwrap().unwrap()
     };
     let ((), answer) = tokio::join!(app.stop(), answer);
-    assert!(answer.unwrap().into_inner().result_json.contains("released"));
+    assert!(
+        answer
+            .unwrap()
+            .into_inner()
+            .result_json
+            .contains("released")
+    );
 }
 
 #[tokio::test]
@@ -261,7 +344,9 @@ async fn the_callers_trace_goes_on_into_the_server() {
     }
     // Not our own client: that one has a trace of its own.
     let address = format!("http://{}", world.app.address());
-    let mut tools = pb::tool_service_client::ToolServiceClient::connect(address).await.unwrap();
+    let mut tools = pb::tool_service_client::ToolServiceClient::connect(address)
+        .await
+        .unwrap();
     tools.call_tool(request).await.unwrap();
     let traces = world.mcp.seen().traces.clone();
     assert_eq!(traces.len(), 1);

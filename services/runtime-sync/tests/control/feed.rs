@@ -17,7 +17,10 @@ async fn a_connector_is_connected_reported_and_its_tools_are_uploaded() {
     };
     let answer = world.tools().call_tool(request).await.unwrap().into_inner();
     assert!(answer.result_json.contains(r#"{\"a\":1}"#), "{answer:?}");
-    assert!(!answer.is_error && answer.definition_hash.len() == 64, "{answer:?}");
+    assert!(
+        !answer.is_error && answer.definition_hash.len() == 64,
+        "{answer:?}"
+    );
     assert_eq!(world.mcp.seen().authorization, ["Bearer s3cr3t"]);
     let uid = world.uid(NAME);
     world
@@ -47,15 +50,29 @@ async fn a_disabled_connector_is_refused_at_once_and_its_secrets_are_given_back(
     let world = World::start().await;
     world.connect_with_secret(NAME);
     world.ready(NAME).await;
-    let revision = world.registry.change(NAME, |connector| connector.enabled = Some(false));
+    let revision = world
+        .registry
+        .change(NAME, |connector| connector.enabled = Some(false));
     let request = pb::CallToolRequest {
         min_revision: revision,
         ..call("echo", "{}")
     };
-    let refused = world.tools().call_tool(request).await.map(tonic::Response::into_inner);
-    assert_error(refused, Code::FailedPrecondition, "CONNECTOR_DISABLED", "NOT_SENT");
+    let refused = world
+        .tools()
+        .call_tool(request)
+        .await
+        .map(tonic::Response::into_inner);
+    assert_error(
+        refused,
+        Code::FailedPrecondition,
+        "CONNECTOR_DISABLED",
+        "NOT_SENT",
+    );
     world.state(NAME, pb::SessionState::Disabled).await;
-    eventually("the lease is given back", || world.vault.state().released == ["lease-1"]).await;
+    eventually("the lease is given back", || {
+        world.vault.state().released == ["lease-1"]
+    })
+    .await;
     let uid = world.uid(NAME);
     world
         .reported("DISABLED", |registry| {
@@ -66,7 +83,9 @@ async fn a_disabled_connector_is_refused_at_once_and_its_secrets_are_given_back(
             })
         })
         .await;
-    world.registry.change(NAME, |connector| connector.enabled = Some(true));
+    world
+        .registry
+        .change(NAME, |connector| connector.enabled = Some(true));
     world.ready(NAME).await;
     world.app.stop().await;
 }
@@ -137,7 +156,10 @@ async fn a_broken_feed_is_followed_from_where_it_was_left() {
     world.registry.state().closed = false;
     world.ready(other).await;
     let opened = world.registry.state().opened.clone();
-    assert!(opened[1..].iter().all(|token| token == "feed:1"), "{opened:?}");
+    assert!(
+        opened[1..].iter().all(|token| token == "feed:1"),
+        "{opened:?}"
+    );
     // The first session never noticed.
     let after = world.ready(NAME).await;
     assert_eq!(after.since, before.since);
@@ -159,7 +181,12 @@ async fn a_token_that_is_too_old_starts_over_and_keeps_what_runs() {
     world.registry.state().closed = false;
     // Only a snapshot can tell that it is gone: the deletion is behind the oldest position.
     eventually("a snapshot was asked for", || {
-        world.registry.state().opened.last().is_some_and(String::is_empty)
+        world
+            .registry
+            .state()
+            .opened
+            .last()
+            .is_some_and(String::is_empty)
     })
     .await;
     let deadline = tokio::time::Instant::now() + crate::world::LONG;
@@ -181,7 +208,9 @@ async fn a_lost_event_is_made_good_by_the_next_snapshot() {
     world.connect(NAME);
     world.ready(NAME).await;
     let other = "users/ada/connectors/other";
-    world.registry.put_unheard(http_connector(other, &world.mcp.url));
+    world
+        .registry
+        .put_unheard(http_connector(other, &world.mcp.url));
     world.ready(other).await;
     world.app.stop().await;
 }
@@ -194,7 +223,10 @@ async fn a_silent_feed_is_opened_anew() {
     .await;
     world.connect(NAME);
     world.ready(NAME).await;
-    eventually("the feed was opened again", || world.registry.state().opened.len() >= 3).await;
+    eventually("the feed was opened again", || {
+        world.registry.state().opened.len() >= 3
+    })
+    .await;
     assert_eq!(world.ready(NAME).await.consecutive_failures, 0);
     world.app.stop().await;
 }
@@ -242,13 +274,19 @@ async fn a_spec_of_a_newer_release_is_misconfigured_and_hurts_nobody_else() {
     let session = world.state(NAME, pb::SessionState::Misconfigured).await;
     assert_eq!(session.reason, "SPEC_TOO_NEW");
     let refused = world.call("echo", "{}").await;
-    assert_error(refused, Code::FailedPrecondition, "CONNECTOR_MISCONFIGURED", "NOT_SENT");
+    assert_error(
+        refused,
+        Code::FailedPrecondition,
+        "CONNECTOR_MISCONFIGURED",
+        "NOT_SENT",
+    );
     let uid = world.uid(NAME);
     world
         .reported("SPEC_TOO_NEW", |registry| {
-            registry.observed.get(&uid).is_some_and(|observed| {
-                observed.status.as_ref().unwrap().reason == "SPEC_TOO_NEW"
-            })
+            registry
+                .observed
+                .get(&uid)
+                .is_some_and(|observed| observed.status.as_ref().unwrap().reason == "SPEC_TOO_NEW")
         })
         .await;
     world.app.stop().await;

@@ -35,12 +35,18 @@ async fn an_unreachable_vault_ends_nothing_before_the_grace_has_passed() {
     world.connect_with_secret(NAME);
     let before = world.ready(NAME).await;
     // Long after the lease has ended.
-    eventually("renewals were tried again and again", || world.vault.state().renewed >= 8).await;
+    eventually("renewals were tried again and again", || {
+        world.vault.state().renewed >= 8
+    })
+    .await;
     world.call("echo", "{}").await.unwrap();
     assert_eq!(world.session(NAME).await.unwrap().since, before.since);
     world.vault.state().renewal = Renewal::Granted;
     let renewed = world.vault.state().renewed;
-    eventually("renewed again", || world.vault.state().renewed > renewed + 3).await;
+    eventually("renewed again", || {
+        world.vault.state().renewed > renewed + 3
+    })
+    .await;
     assert_eq!(world.vault.state().redeemed.len(), 1);
     world.app.stop().await;
 }
@@ -68,14 +74,26 @@ async fn a_vault_that_stays_away_beyond_the_grace_ends_the_session() {
 #[tokio::test]
 async fn a_grant_is_redeemed_for_the_destination_that_is_dialled_and_no_other() {
     let world = World::start().await;
-    world.vault.header("grant-1", "https://elsewhere.example:443", "authorization", "s3cr3t");
-    world.registry.state().grants.insert(NAME.into(), "grant-1".into());
+    world.vault.header(
+        "grant-1",
+        "https://elsewhere.example:443",
+        "authorization",
+        "s3cr3t",
+    );
+    world
+        .registry
+        .state()
+        .grants
+        .insert(NAME.into(), "grant-1".into());
     let connector = with_secret_header(http_connector(NAME, &world.mcp.url));
     world.registry.put(connector);
     world
         .wait(NAME, "refused", |session| session.reason == "GRANT_REFUSED")
         .await;
-    assert_eq!(world.vault.state().redeemed[0].destination, world.mcp.origin);
+    assert_eq!(
+        world.vault.state().redeemed[0].destination,
+        world.mcp.origin
+    );
     assert!(world.mcp.seen().authorization.is_empty());
     world.app.stop().await;
 }
@@ -94,7 +112,11 @@ async fn what_the_registry_will_not_resolve_becomes_the_state_it_stands_for() {
     .enumerate()
     {
         let name = format!("users/ada/connectors/c{number}");
-        world.registry.state().unresolved.insert(name.clone(), reason.into());
+        world
+            .registry
+            .state()
+            .unresolved
+            .insert(name.clone(), reason.into());
         world.connect(&name);
         let session = world
             .wait(&name, reason, |session| session.reason == reason)
@@ -110,11 +132,36 @@ async fn what_the_registry_will_not_resolve_becomes_the_state_it_stands_for() {
 #[tokio::test]
 async fn a_secret_that_did_not_come_is_an_error_and_never_an_empty_value() {
     let world = World::start().await;
-    world.registry.put(with_secret_header(http_connector(NAME, &world.mcp.url)));
+    world
+        .registry
+        .put(with_secret_header(http_connector(NAME, &world.mcp.url)));
     let session = world.state(NAME, pb::SessionState::Misconfigured).await;
     assert_eq!(session.reason, "SECRET_MISSING");
     let refused = world.call("echo", "{}").await;
-    assert_error(refused, Code::FailedPrecondition, "CONNECTOR_MISCONFIGURED", "NOT_SENT");
+    assert_error(
+        refused,
+        Code::FailedPrecondition,
+        "CONNECTOR_MISCONFIGURED",
+        "NOT_SENT",
+    );
+    assert!(world.mcp.seen().calls.is_empty());
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_is_a_hard_error() {
+    let world = World::start().await;
+    world.vault.state().unreadable = true;
+    world.connect_with_secret(NAME);
+    let session = world.state(NAME, pb::SessionState::Misconfigured).await;
+    assert_eq!(session.reason, "SECRET_UNREADABLE");
+    let refused = world.call("echo", "{}").await;
+    assert_error(
+        refused,
+        Code::FailedPrecondition,
+        "CONNECTOR_MISCONFIGURED",
+        "NOT_SENT",
+    );
     assert!(world.mcp.seen().calls.is_empty());
     world.app.stop().await;
 }

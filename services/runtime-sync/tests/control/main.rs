@@ -6,6 +6,7 @@ mod calls;
 mod feed;
 mod leases;
 mod mcp;
+mod program;
 mod registry;
 mod reports;
 mod sessions;

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) held: bool,
     /// Reports that are to fail, still.
     pub(crate) failing_reports: usize,
+    /// No definition is taken.
+    pub(crate) failing_uploads: bool,
     pub(crate) reports: Vec<pb::ReportStatusRequest>,
     pub(crate) observed: HashMap<String, pb::ObservedConnector>,
     /// Every state ever reported, in order.
@@ -206,8 +208,12 @@ impl Cursor {
                 snapshot.chain([message(end, state.revision)]).collect()
             }
             Some(position) => {
-                let news = state.log.iter().filter(|(revision, _)| *revision > position);
-                news.map(|(revision, event)| message(event.clone(), *revision)).collect()
+                let news = state
+                    .log
+                    .iter()
+                    .filter(|(revision, _)| *revision > position);
+                news.map(|(revision, event)| message(event.clone(), *revision))
+                    .collect()
             }
         }
     }
@@ -261,6 +267,9 @@ macro_rules! unused {
             ) -> Result<Response<pb::UploadDefinitionsResponse>, Status> {
                 let mut stream = request.into_inner();
                 let mut stored_count = 0;
+                if self.state().failing_uploads {
+                    return Err(Status::unavailable("scripted"));
+                }
                 while let Some(definition) = stream.message().await? {
                     let pb::UploadDefinitionsRequest { definition_hash, definition_json } = definition;
                     self.state().definitions.insert(definition_hash, definition_json);
@@ -316,14 +325,20 @@ impl Shared {
             breaks: state.breaks,
             ended: false,
         };
-        Ok(stream::unfold(cursor, Cursor::next).flat_map(stream::iter).boxed())
+        Ok(stream::unfold(cursor, Cursor::next)
+            .flat_map(stream::iter)
+            .boxed())
     }
 
     fn report(&self, request: pb::ReportStatusRequest) -> Result<pb::ReportStatusResponse, Status> {
         let mut state = self.state();
         let claimed = request.instance.as_ref().unwrap().lease_epoch;
         if state.held {
-            let reason = if claimed == 0 { "LEASE_HELD" } else { "LEASE_LOST" };
+            let reason = if claimed == 0 {
+                "LEASE_HELD"
+            } else {
+                "LEASE_LOST"
+            };
             return Err(refused(Code::FailedPrecondition, reason));
         }
         if claimed == 0 {
@@ -342,7 +357,9 @@ impl Shared {
             missing_hashes.extend(hashes.filter(|hash| !state.definitions.contains_key(hash)));
             let status = observed.status.as_ref().unwrap();
             let seen = format!("{} {}", status.state().as_str_name(), status.reason);
-            state.history.push((observed.uid.clone(), observed.generation, seen));
+            state
+                .history
+                .push((observed.uid.clone(), observed.generation, seen));
             let mut observed = observed.clone();
             if observed.tools.is_none() {
                 let before = state.observed.get(&observed.uid);

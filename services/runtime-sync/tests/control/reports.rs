@@ -14,7 +14,10 @@ async fn a_report_that_fails_loses_nothing() {
         .reported("tools and READY in spite of failures", |registry| {
             registry.failing_reports == 0
                 && registry.observed.get(&uid).is_some_and(|observed| {
-                    observed.tools.as_ref().is_some_and(|tools| tools.tools.len() == 4)
+                    observed
+                        .tools
+                        .as_ref()
+                        .is_some_and(|tools| tools.tools.len() == 4)
                         && observed.status.as_ref().unwrap().state()
                             == registry_v1::ConnectorState::Ready
                 })
@@ -32,20 +35,84 @@ async fn states_are_reported_in_their_order_and_tools_once() {
     world
         .reported("READY", |registry| {
             let mut history = registry.history.iter().filter(|(seen, ..)| *seen == uid);
-            history.next_back().is_some_and(|(_, _, state)| state.contains("READY"))
+            history
+                .next_back()
+                .is_some_and(|(_, _, state)| state.contains("READY"))
         })
         .await;
     let reports_before = world.registry.state().reports.len();
     world
         .reported("presence without news", |registry| {
             registry.reports.len() > reports_before + 2
-                && registry.reports.last().is_some_and(|last| last.connectors.is_empty())
+                && registry
+                    .reports
+                    .last()
+                    .is_some_and(|last| last.connectors.is_empty())
         })
         .await;
-    let state = world.registry.state();
-    let with_tools = state.reports.iter().flat_map(|report| &report.connectors);
-    assert_eq!(with_tools.filter(|observed| observed.tools.is_some()).count(), 1);
-    drop(state);
+    let reports = world.registry.state().reports.clone();
+    let observed = reports.iter().flat_map(|report| &report.connectors);
+    let with_tools = observed.filter(|observed| observed.tools.is_some());
+    assert_eq!(with_tools.count(), 1);
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn who_sees_ready_finds_every_definition() {
+    let world = World::start().await;
+    let names: Vec<String> = (0..8)
+        .map(|number| format!("users/ada/connectors/c{number}"))
+        .collect();
+    for name in &names {
+        world.connect(name);
+    }
+    world
+        .reported("READY, with the definitions there before", |registry| {
+            let ready = registry
+                .history
+                .iter()
+                .filter(|(.., state)| state.contains("READY"));
+            let ready = ready.count();
+            assert!(
+                ready == 0 || registry.definitions.len() == 4,
+                "READY came first"
+            );
+            ready == names.len()
+        })
+        .await;
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn definitions_that_never_arrive_hold_ready_back_only_for_a_while() {
+    let world = World::start().await;
+    world.registry.state().failing_uploads = true;
+    world.connect(NAME);
+    world
+        .reported("READY without definitions", |registry| {
+            registry
+                .history
+                .iter()
+                .any(|(.., state)| state.contains("READY"))
+        })
+        .await;
+    assert!(world.registry.state().definitions.is_empty());
+    world.registry.state().failing_uploads = false;
+    world
+        .reported("the definitions after all", |registry| {
+            registry.definitions.len() == 4
+        })
+        .await;
+    // And what was shown is never taken back.
+    let history = world.registry.state().history.clone();
+    let ready = history
+        .iter()
+        .position(|(.., state)| state.contains("READY"));
+    assert!(
+        history[ready.unwrap()..]
+            .iter()
+            .all(|(.., state)| state.contains("READY"))
+    );
     world.app.stop().await;
 }
 
@@ -56,7 +123,9 @@ async fn while_another_instance_holds_the_sessions_none_is_started() {
     world.registry.state().epoch = 0;
     // Whatever was claimed before it was held is lost.
     world.connect(NAME);
-    world.wait(NAME, "not connected", |session| session.lease_epoch == 0).await;
+    world
+        .wait(NAME, "not connected", |session| session.lease_epoch == 0)
+        .await;
     let session = world.session(NAME).await.unwrap();
     assert_ne!(session.state(), pb::SessionState::Ready, "{session:?}");
     world.registry.state().held = false;
@@ -71,8 +140,15 @@ async fn a_lost_lease_ends_all_sessions_and_a_new_one_starts_them_again() {
     let first = world.ready(NAME).await;
     assert_eq!(first.lease_epoch, 1);
     world.registry.state().held = true;
-    eventually("the secrets are given back", || world.vault.state().released.len() == 1).await;
-    world.wait(NAME, "without a session", |session| session.lease_epoch == 0).await;
+    eventually("the secrets are given back", || {
+        world.vault.state().released.len() == 1
+    })
+    .await;
+    world
+        .wait(NAME, "without a session", |session| {
+            session.lease_epoch == 0
+        })
+        .await;
     world.registry.state().held = false;
     let second = world
         .wait(NAME, "READY under the next epoch", |session| {

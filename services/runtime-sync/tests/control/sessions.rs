@@ -27,7 +27,12 @@ async fn a_list_is_paged_in_the_order_of_names() {
             page_size: 3,
             page_token,
         };
-        let page = world.sessions().list_sessions(request).await.unwrap().into_inner();
+        let page = world
+            .sessions()
+            .list_sessions(request)
+            .await
+            .unwrap()
+            .into_inner();
         assert!(page.sessions.len() <= 3);
         names.extend(page.sessions.into_iter().map(|session| session.connector));
         page_token = page.next_page_token;
@@ -35,7 +40,9 @@ async fn a_list_is_paged_in_the_order_of_names() {
             break;
         }
     }
-    let expected: Vec<String> = (0..7).map(|number| format!("users/ada/connectors/c{number}")).collect();
+    let expected: Vec<String> = (0..7)
+        .map(|number| format!("users/ada/connectors/c{number}"))
+        .collect();
     assert_eq!(names, expected);
     let wrong = pb::ListSessionsRequest {
         parent: "users/-".into(),
@@ -53,7 +60,12 @@ async fn a_watch_shows_what_is_what_changes_and_what_goes_and_ends_with_the_runt
     let request = pb::WatchSessionsRequest {
         parent: "users/ada".into(),
     };
-    let mut watch = world.session_streams().watch_sessions(request).await.unwrap().into_inner();
+    let mut watch = world
+        .session_streams()
+        .watch_sessions(request)
+        .await
+        .unwrap()
+        .into_inner();
     world.connect("users/bob/connectors/hidden");
     world.connect(NAME);
     let mut states = HashSet::new();
@@ -94,13 +106,28 @@ async fn a_synchronisation_says_what_changed() {
         connector: NAME.into(),
         min_revision: 0,
     };
-    let synced = world.sessions().sync_connector(request).await.unwrap().into_inner();
-    assert_eq!((synced.tool_count, synced.changed_count, synced.removed_count), (2, 1, 3));
+    let synced = world
+        .sessions()
+        .sync_connector(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (
+            synced.tool_count,
+            synced.changed_count,
+            synced.removed_count
+        ),
+        (2, 1, 3)
+    );
     assert_eq!(synced.session.unwrap().tool_count, 2);
     let uid = world.uid(NAME);
     world
         .reported("the new list", |registry| {
-            let tools = registry.observed.get(&uid).and_then(|observed| observed.tools.as_ref());
+            let tools = registry
+                .observed
+                .get(&uid)
+                .and_then(|observed| observed.tools.as_ref());
             tools.is_some_and(|tools| {
                 let mut hashes = tools.tools.iter().map(|tool| &tool.definition_hash);
                 tools.tools.len() == 2 && hashes.all(|hash| registry.definitions.contains_key(hash))
@@ -119,15 +146,30 @@ async fn a_health_check_is_answered_and_a_sick_server_is_an_answer_too() {
         connector: name.into(),
         min_revision: 0,
     };
-    let answer = world.sessions().check_health(check(NAME)).await.unwrap().into_inner();
+    let answer = world
+        .sessions()
+        .check_health(check(NAME))
+        .await
+        .unwrap()
+        .into_inner();
     assert!(answer.healthy && answer.latency.is_some(), "{answer:?}");
     let history = world.session(NAME).await.unwrap().health_history;
     assert!(!history.is_empty());
     let dead = "users/ada/connectors/dead";
-    world.registry.put(crate::world::http_connector(dead, "http://127.0.0.1:9/mcp"));
+    world
+        .registry
+        .put(crate::world::http_connector(dead, "http://127.0.0.1:9/mcp"));
     world.state(dead, pb::SessionState::Unreachable).await;
-    let answer = world.sessions().check_health(check(dead)).await.unwrap().into_inner();
-    assert!(!answer.healthy && answer.reason == "CONNECTION_FAILED", "{answer:?}");
+    let answer = world
+        .sessions()
+        .check_health(check(dead))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        !answer.healthy && answer.reason == "CONNECTION_FAILED",
+        "{answer:?}"
+    );
     world.app.stop().await;
 }
 
@@ -137,7 +179,10 @@ async fn a_viewer_may_look_and_not_touch() {
     world.connect(NAME);
     world.ready(NAME).await;
     let mut viewer = world.tools_as("viewer");
-    let status = viewer.call_tool(crate::world::call("echo", "{}")).await.unwrap_err();
+    let status = viewer
+        .call_tool(crate::world::call("echo", "{}"))
+        .await
+        .unwrap_err();
     assert_eq!(said(&status).1, "ROLE_NOT_ALLOWED");
     world.app.stop().await;
 }

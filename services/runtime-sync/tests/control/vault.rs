@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) grants: HashMap<String, (String, Vec<pb::ReleasedSecret>)>,
     pub(crate) lease: Duration,
     pub(crate) renewal: Renewal,
+    /// No secret can be decrypted.
+    pub(crate) unreadable: bool,
     pub(crate) redeemed: Vec<pb::RedeemGrantRequest>,
     pub(crate) renewed: usize,
     pub(crate) released: Vec<String>,
@@ -134,6 +136,10 @@ impl Shared {
         let mut state = self.0.lock().unwrap();
         state.redeemed.push(request.clone());
         let number = state.redeemed.len();
+        if state.unreadable {
+            let reason = "SECRET_UNREADABLE";
+            return Err(RichError::new(Code::DataLoss, reason, "scripted").into());
+        }
         let (_, secrets) = state
             .grants
             .get(&request.grant_token)

@@ -114,9 +114,14 @@ impl World {
 
     /// A connector to the MCP server with a secret header.
     pub(crate) fn connect_with_secret(&self, name: &str) -> i64 {
-        self.vault.header("grant-1", &self.mcp.origin, "authorization", "s3cr3t");
-        self.registry.state().grants.insert(name.into(), "grant-1".into());
-        self.registry.put(with_secret_header(http_connector(name, &self.mcp.url)))
+        self.vault
+            .header("grant-1", &self.mcp.origin, "authorization", "s3cr3t");
+        self.registry
+            .state()
+            .grants
+            .insert(name.into(), "grant-1".into());
+        self.registry
+            .put(with_secret_header(http_connector(name, &self.mcp.url)))
     }
 
     /// The uid of a connector.
@@ -151,13 +156,19 @@ impl World {
                 return session.clone();
             }
             last = Some(session).or(last);
-            assert!(tokio::time::Instant::now() < deadline, "never {what}: {last:#?}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "never {what}: {last:#?}"
+            );
             ticks.tick().await;
         }
     }
 
     pub(crate) async fn state(&self, name: &str, state: pb::SessionState) -> pb::Session {
-        self.wait(name, state.as_str_name(), |session| session.state() == state).await
+        self.wait(name, state.as_str_name(), |session| {
+            session.state() == state
+        })
+        .await
     }
 
     pub(crate) async fn ready(&self, name: &str) -> pb::Session {
@@ -209,10 +220,9 @@ pub(crate) fn http_connector(name: &str, url: &str) -> registry_v1::Connector {
 }
 
 /// The connector with a secret `Authorization: Bearer …`.
-pub(crate) fn with_secret_header(
-    mut connector: registry_v1::Connector,
-) -> registry_v1::Connector {
-    if let Some(registry_v1::connector::Transport::StreamableHttp(http)) = &mut connector.transport {
+pub(crate) fn with_secret_header(mut connector: registry_v1::Connector) -> registry_v1::Connector {
+    if let Some(registry_v1::connector::Transport::StreamableHttp(http)) = &mut connector.transport
+    {
         http.headers.push(registry_v1::Variable {
             name: "Authorization".into(),
             prefix: "Bearer ".into(),
@@ -238,7 +248,11 @@ pub(crate) fn assert_error(
     outcome: &str,
 ) {
     let status = result.unwrap_err();
-    assert_eq!(said(&status), (code, reason.to_owned(), outcome.to_owned()), "{status:?}");
+    assert_eq!(
+        said(&status),
+        (code, reason.to_owned(), outcome.to_owned()),
+        "{status:?}"
+    );
 }
 
 /// Waits until something becomes true.

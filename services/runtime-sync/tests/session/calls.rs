@@ -304,7 +304,7 @@ async fn arguments_over_several_lines_reach_a_stdio_server_as_one_message() {
         .await
         .unwrap();
     let json = String::from_utf8(result.json.to_vec()).unwrap();
-    assert!(json.contains(r#"{   "a":    1,"t":"x\ny"}"#), "{json}");
+    assert!(json.contains(r#"{   "a":   1,"t":"x\ny"}"#), "{json}");
     session.handle.stop().await;
 }
 

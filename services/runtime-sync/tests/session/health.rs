@@ -269,3 +269,24 @@ async fn no_more_probes_run_at_once_than_allowed() {
     assert!(checked.iter().all(Result::is_ok));
     assert_eq!(parallel.available_permits(), 2);
 }
+
+#[tokio::test]
+async fn failing_calls_do_not_use_up_the_chances_of_a_server() {
+    let peer = Peer::start(|asked| modern(asked, &["one"])).await;
+    let options = SessionOptions {
+        quick_retry: NEVER,
+        ..quiet()
+    };
+    let session = http(peer.url(), options);
+    session.ready().await;
+    peer.becomes(|_| Say::Status(503));
+    for _ in 0..10 {
+        assert!(session.call("one", "{}").await.is_err());
+        session.state(ConnectionState::Degraded).await;
+    }
+    let status = session.status();
+    assert_eq!(
+        (status.state, status.consecutive_failures),
+        (ConnectionState::Degraded, 1)
+    );
+}

@@ -45,6 +45,8 @@ pub(crate) enum Say {
     Break,
     /// A result when the gate opens.
     Later(Arc<tokio::sync::Notify>, String),
+    /// An event stream: `ID` in a message stands for the id of what was asked; each message waits for the gate.
+    Stream(Arc<tokio::sync::Notify>, Vec<String>),
 }
 
 type Script = dyn Fn(&Asked) -> Say + Send + Sync;
@@ -185,11 +187,30 @@ async fn say(id: &str, say: Say) -> Response<Body> {
                 .insert("content-type", "application/json".parse().unwrap());
             response
         }
+        Say::Stream(gate, messages) => stream(id, gate, messages),
         Say::Later(gate, result) => {
             gate.notified().await;
             reply(200, &result_of(id, &result))
         }
     }
+}
+
+fn stream(id: &str, gate: Arc<tokio::sync::Notify>, messages: Vec<String>) -> Response<Body> {
+    let id = id.to_owned();
+    let events = futures_util::stream::unfold(messages.into_iter(), move |mut messages| {
+        let (id, gate) = (id.clone(), Arc::clone(&gate));
+        async move {
+            gate.notified().await;
+            let message = messages.next()?.replace("ID", &id);
+            let event = bytes::Bytes::from(format!("data: {message}\n\n"));
+            Some((Ok::<_, std::io::Error>(event), messages))
+        }
+    });
+    let mut response = Response::new(Body::from_stream(events));
+    response
+        .headers_mut()
+        .insert("content-type", "text/event-stream".parse().unwrap());
+    response
 }
 
 fn result_of(id: &str, result: &str) -> String {

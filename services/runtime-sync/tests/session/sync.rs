@@ -280,3 +280,56 @@ async fn a_sync_that_takes_longer_than_its_asker_waits_does_not_hold_anything_up
     );
     session.call("one", "{}").await.unwrap();
 }
+
+const ACKNOWLEDGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/subscriptionId":ID}}}"#;
+const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":ID}}}"#;
+const ANNOUNCING: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#;
+
+#[tokio::test]
+async fn a_modern_server_is_listened_to_and_listened_to_again_after_a_break() {
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    let peer = Peer::start(move |asked| match asked.method.as_str() {
+        "server/discover" => Say::Result(ANNOUNCING.into()),
+        "subscriptions/listen" => {
+            Say::Stream(Arc::clone(&held), vec![ACKNOWLEDGED.into(), CHANGED.into()])
+        }
+        "tools/list" => Say::Result(tools(&[["a", "b", "c", "d"][asked.before.min(3)]])),
+        _ => modern(asked, &[]),
+    })
+    .await;
+    let session = http(peer.url(), quiet());
+    session.ready().await;
+    for (round, expected) in [(1, "b"), (2, "c")] {
+        let listening = || peer.count("subscriptions/listen") == round;
+        eventually("it listens", listening).await;
+        let listed = || peer.count("tools/list") > round;
+        // Acknowledged, changed, and at the second round the end of the first stream lies before them.
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while !listed() {
+            ticks.tick().await;
+            gate.notify_one();
+        }
+        session
+            .wait(expected, |status| status.tools[0].name.as_str() >= expected)
+            .await;
+    }
+    let params = &peer.asked("subscriptions/listen")[0].params;
+    assert!(params.contains(r#""toolsListChanged":true"#), "{params}");
+}
+
+#[tokio::test]
+async fn a_modern_server_without_subscriptions_is_asked_once() {
+    let peer = Peer::start(move |asked| match asked.method.as_str() {
+        "server/discover" => Say::Result(ANNOUNCING.into()),
+        _ => modern(asked, &["one"]),
+    })
+    .await;
+    let session = http(peer.url(), quiet());
+    session.ready().await;
+    eventually("it was asked", || peer.count("subscriptions/listen") == 1).await;
+    for _ in 0..20 {
+        session.sync().await;
+    }
+    assert_eq!(peer.count("subscriptions/listen"), 1);
+}

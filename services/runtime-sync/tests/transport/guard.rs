@@ -224,7 +224,7 @@ async fn a_server_gets_its_own_environment_and_nothing_of_ours() {
     if let Target::Stdio(StdioTarget { env, .. }) = &mut target {
         env.push((
             "API_KEY".to_owned(),
-            sensitive::Text::new("s3cret\nline".to_owned()),
+            sensitive::Text::new("s3cret".to_owned()),
         ));
     }
     let mut options = options();
@@ -243,6 +243,42 @@ async fn a_server_gets_its_own_environment_and_nothing_of_ours() {
         .collect();
     assert_eq!(names, ["API_KEY", "LANG", "PATH"], "{lines:?}");
     close(link).await;
+}
+
+#[tokio::test]
+async fn a_bare_name_is_looked_up_in_the_servers_path_and_not_in_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("only-here");
+    std::fs::write(&program, "#!/bin/sh\necho found >&2\n").expect("a script");
+    std::fs::set_permissions(
+        &program,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("mode");
+    let mut options = options();
+    options.base_environment = vec![(
+        "PATH".into(),
+        folder.path().to_str().expect("text").to_owned(),
+    )];
+    let link = link(&command("only-here", &[]), &options).await;
+    assert_eq!(said(&link, "found").await, "");
+    assert!(
+        within(open(&command("sh", &[]), &options)).await.is_err(),
+        "sh is in our PATH only"
+    );
+}
+
+#[tokio::test]
+async fn a_value_of_the_environment_is_redacted_in_what_the_server_prints() {
+    let mut target = shell("echo key=$API_KEY. >&2");
+    if let Target::Stdio(StdioTarget { env, .. }) = &mut target {
+        env.push((
+            "API_KEY".to_owned(),
+            sensitive::Text::new("s3cret-value".to_owned()),
+        ));
+    }
+    let link = link(&target, &options()).await;
+    assert_eq!(said(&link, "key=").await, "[redacted].");
 }
 
 #[tokio::test]
@@ -279,8 +315,11 @@ async fn secrets_stand_on_no_command_line_and_the_server_is_confined() {
 
 #[tokio::test]
 async fn what_cannot_be_started_says_why() {
+    let mut plain = options();
+    // A folder that may not be searched would make a missing program look like a forbidden one.
+    plain.base_environment = vec![("PATH".into(), "/usr/bin:/bin".into())];
     let refused = async |target: Target| {
-        within(open(&target, &options()))
+        within(open(&target, &plain))
             .await
             .map(drop)
             .expect_err("no start")

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use policy::Policy;
 use runtime_sync::transport::{
@@ -163,127 +162,6 @@ async fn calls_one_after_the_other_share_a_connection() {
     let connections = connections.load(Ordering::Relaxed);
     assert!(connections < 10, "{connections} connections for 20 calls");
     close(link).await;
-}
-
-#[tokio::test]
-async fn statuses_prove_exactly_as_much_as_they_do() {
-    let json = "content-type: application/json\r\n";
-    let error =
-        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no valid session"}}"#;
-    let rpc_error = Ok(RawReply::Error {
-        code: -32000,
-        message: "no valid session".into(),
-        data: None,
-    });
-    let challenge = || Some("Bearer error=\"x\"".into());
-    for (status, headers, body, expected) in [
-        (
-            401,
-            "www-authenticate: Bearer error=\"x\"\r\n",
-            "",
-            not_sent(WireErrorKind::AuthRequired {
-                challenge: challenge(),
-            }),
-        ),
-        (
-            401,
-            "",
-            "secret text",
-            not_sent(WireErrorKind::AuthRequired { challenge: None }),
-        ),
-        (
-            403,
-            "",
-            "",
-            answered(WireErrorKind::Forbidden {
-                challenge: None,
-                insufficient_scope: false,
-            }),
-        ),
-        (
-            403,
-            "www-authenticate: Bearer error=\"insufficient_scope\"\r\n",
-            "",
-            not_sent(WireErrorKind::Forbidden {
-                challenge: Some("Bearer error=\"insufficient_scope\"".into()),
-                insufficient_scope: true,
-            }),
-        ),
-        (404, "", "", answered(WireErrorKind::HttpStatus(404))),
-        (400, json, error, rpc_error.clone()),
-        (400, json, "{}", answered(WireErrorKind::HttpStatus(400))),
-        (405, "", "", answered(WireErrorKind::HttpStatus(405))),
-        (
-            429,
-            "retry-after: 7\r\n",
-            "",
-            answered(WireErrorKind::RateLimited {
-                retry_after: Some(Duration::from_secs(7)),
-            }),
-        ),
-        (
-            429,
-            "retry-after: soon\r\n",
-            "",
-            answered(WireErrorKind::RateLimited { retry_after: None }),
-        ),
-        (
-            500,
-            "content-type: text/html\r\n",
-            "<html>",
-            unknown(WireErrorKind::HttpStatus(500)),
-        ),
-        (503, json, error, rpc_error),
-        (
-            504,
-            json,
-            "not json",
-            unknown(WireErrorKind::HttpStatus(504)),
-        ),
-        (
-            200,
-            "content-type: text/html\r\n",
-            "<html>",
-            answered(WireErrorKind::InvalidResponse),
-        ),
-        (
-            200,
-            json,
-            "<html>",
-            answered(WireErrorKind::InvalidResponse),
-        ),
-        (200, json, "{}", answered(WireErrorKind::InvalidResponse)),
-        (
-            200,
-            json,
-            r#"{"jsonrpc":"2.0","id":"other","result":{}}"#,
-            answered(WireErrorKind::InvalidResponse),
-        ),
-        (200, json, "", answered(WireErrorKind::InvalidResponse)),
-        (202, "", "", answered(WireErrorKind::InvalidResponse)),
-    ] {
-        let server = fixed(status, headers, body).await;
-        assert_eq!(
-            answer_of(&server, raw("{}")).await,
-            expected,
-            "{status} {headers} {body}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn errors_of_the_modern_era_keep_their_data() {
-    let body = r#"{"jsonrpc":"2.0","id":"pb-1","error":{"code":-32022,"message":"m","data":{"supported":["x"]}}}"#;
-    let server = fixed(400, "content-type: application/json\r\n", body).await;
-    let data = Some(Bytes::from_static(br#"{"supported":["x"]}"#));
-    assert_eq!(
-        answer_of(&server, modern("{}")).await,
-        Ok(RawReply::Error {
-            code: -32022,
-            message: "m".into(),
-            data
-        })
-    );
 }
 
 #[tokio::test]

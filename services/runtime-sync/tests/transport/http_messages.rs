@@ -480,3 +480,71 @@ async fn closing_does_not_wait_for_a_server_that_does_not_answer_the_delete() {
     .await;
     assert_eq!(end, LinkEnd::Closed);
 }
+
+/// A legacy server with a session that treats GET so, and answers calls.
+async fn server_with_get<F, R>(get: F) -> Server
+where
+    F: Fn(Reply) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Option<Reply>> + Send + 'static,
+{
+    Server::start(move |request: Request, mut reply: Reply| {
+        let get = get.clone();
+        async move {
+            match (request.method.as_str(), request.rpc()) {
+                ("GET", _) => return get(reply).await,
+                (_, "initialize") => {
+                    let head = "content-type: application/json\r\nmcp-session-id: s-1\r\n";
+                    let id = request.id();
+                    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{INITIALIZED}}}"#);
+                    reply.status(200, head, &body).await;
+                }
+                (_, "tools/call") => reply.result(&request, "{}").await,
+                _ => reply.status(202, "", "").await,
+            }
+            Some(reply)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_without_a_stream_of_notices_keeps_its_session() {
+    for status in [404, 405, 400, 500] {
+        let mut server = server_with_get(move |mut reply: Reply| async move {
+            reply.status(status, "", "Cannot GET /mcp").await;
+            Some(reply)
+        })
+        .await;
+        let connected = connect(&server).await;
+        while server.next().await.method != "GET" {}
+        assert_eq!(connected.call().await, result("{}"), "{status}");
+        assert_eq!(*connected.ended.borrow(), None, "{status}");
+        connected.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_denied_where_it_was_served_before_is_lost() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let server = server_with_get(move |mut reply: Reply| {
+        let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if first {
+                reply.stream("").await;
+                reply.raw(b"retry: 1\n\n").await;
+            } else {
+                reply.status(404, "", "").await;
+            }
+            None
+        }
+    })
+    .await;
+    let connected = connect(&server).await;
+    let mut ended = connected.ended.clone();
+    let end = within(ended.wait_for(Option::is_some))
+        .await
+        .expect("a sender")
+        .clone();
+    assert_eq!(end, Some(LinkEnd::SessionLost));
+    connected.close().await;
+}

@@ -8,7 +8,7 @@ use policy::{Policy, ScopeKind};
 use runtime_sync::transport::{
     Era, Link, LinkEnd, OpenOptions, RawCall, RawReply, StdioTarget, Target, WireError, open,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes, so that only a hang meets it.
@@ -27,16 +27,11 @@ pub(crate) fn options_with(policy: Policy) -> OpenOptions {
     options.limits.eof_grace = Duration::from_millis(300);
     options.limits.term_grace = Duration::from_millis(300);
     // The python here may be a shim that needs the tester's own PATH and HOME.
-    options.base_environment = ["PATH", "HOME"]
+    options.base_environment = [("PATH", option_env!("PATH")), ("HOME", option_env!("HOME"))]
         .into_iter()
-        .filter_map(|name| Some((name.to_owned(), inherited(name)?)))
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
         .collect();
     options
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn inherited(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 pub(crate) fn options() -> OpenOptions {
@@ -129,9 +124,10 @@ pub(crate) async fn eventually<T: std::fmt::Debug>(
     mut look: impl FnMut() -> Result<(), T>,
 ) {
     let deadline = Instant::now() + PATIENCE;
+    let mut again = interval(Duration::from_millis(10));
     while let Err(state) = look() {
         assert!(Instant::now() < deadline, "{what}: still {state:?}");
-        sleep(Duration::from_millis(10)).await;
+        again.tick().await;
     }
 }
 

@@ -12,16 +12,49 @@ const MAX_VALUE: usize = 64 * 1024;
 
 /// Prefixes of well-known tokens.
 const TOKENS: [&str; 20] = [
-    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-", "sk_live_", "sk_test_", "rk_live_",
-    "xoxb-", "xoxp-", "xoxa-", "xapp-", "AKIA", "AIza", "ya29.", "hf_", "npm_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "sk-",
+    "sk_live_",
+    "sk_test_",
+    "rk_live_",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "xapp-",
+    "AKIA",
+    "AIza",
+    "ya29.",
+    "hf_",
+    "npm_",
 ];
 /// Options whose value is a secret, in lower case and without dashes.
 const OPTIONS: [&str; 12] = [
-    "apikey", "token", "accesstoken", "authtoken", "secret", "clientsecret", "password", "passwd", "secretkey",
-    "privatekey", "bearer", "credential",
+    "apikey",
+    "token",
+    "accesstoken",
+    "authtoken",
+    "secret",
+    "clientsecret",
+    "password",
+    "passwd",
+    "secretkey",
+    "privatekey",
+    "bearer",
+    "credential",
 ];
 /// Variables that change which code the dynamic linker runs.
-const LOADER: [&str; 4] = ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "DYLD_INSERT_LIBRARIES"];
+const LOADER: [&str; 4] = [
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "DYLD_INSERT_LIBRARIES",
+];
 
 /// The program: an absolute path or a bare name that is looked up.
 ///
@@ -53,7 +86,9 @@ pub fn argument(argument: &str, previous: Option<&str>) -> Result<(), Requiremen
     } else if argument.contains('\0') {
         Err("an argument does not contain NUL")
     } else if holds_secret(argument, previous) {
-        Err("looks like a secret; arguments are visible to other processes: put it into env as a secret")
+        Err(
+            "looks like a secret; arguments are visible to other processes: put it into env as a secret",
+        )
     } else {
         Ok(())
     }
@@ -79,9 +114,14 @@ pub fn working_directory(path: &str) -> Result<(), Requirement> {
 /// What the name must be.
 pub fn environment_name(name: &str) -> Result<(), Requirement> {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let starts = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let starts = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if !starts || name.len() > MAX_NAME || !name.bytes().all(inner) {
-        Err("an environment name has 1 to 128 characters of A-Z a-z 0-9 _ and does not start with a digit")
+        Err(
+            "an environment name has 1 to 128 characters of A-Z a-z 0-9 _ and does not start with a digit",
+        )
     } else if LOADER.contains(&name) {
         Err("this variable changes which code is loaded and cannot be configured")
     } else {
@@ -125,13 +165,20 @@ fn is_token(value: &str) -> bool {
     let known = TOKENS
         .iter()
         .filter_map(|prefix| value.strip_prefix(prefix))
-        .any(|rest| rest.len() >= 12 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+        .any(|rest| {
+            rest.len() >= 12
+                && rest
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        });
     jwt || known
 }
 
 /// A URL with a password: `postgres://user:secret@host/db`.
 fn has_password(value: &str) -> bool {
-    let Some((_, rest)) = value.split_once("://") else { return false };
+    let Some((_, rest)) = value.split_once("://") else {
+        return false;
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     authority
         .rsplit_once('@')
@@ -140,9 +187,14 @@ fn has_password(value: &str) -> bool {
 }
 
 fn is_secret_option(option: &str) -> bool {
-    let name: String =
-        option.chars().filter(|character| character.is_ascii_alphanumeric()).collect::<String>().to_ascii_lowercase();
-    OPTIONS.iter().any(|secret| name == *secret || name.ends_with(secret))
+    let name: String = option
+        .chars()
+        .filter(|character| character.is_ascii_alphanumeric())
+        .collect::<String>()
+        .to_ascii_lowercase();
+    OPTIONS
+        .iter()
+        .any(|secret| name == *secret || name.ends_with(secret))
         && !name.ends_with("file")
         && !name.ends_with("path")
 }
@@ -156,7 +208,16 @@ mod tests {
         for text in ["npx", "/usr/bin/python3", "server-everything", "uvx"] {
             assert_eq!(command(text), Ok(()), "{text}");
         }
-        for text in ["", "./run", "bin/run", "a\nb", " npx", "/usr/bin/", "..", &"x".repeat(1025)] {
+        for text in [
+            "",
+            "./run",
+            "bin/run",
+            "a\nb",
+            " npx",
+            "/usr/bin/",
+            "..",
+            &"x".repeat(1025),
+        ] {
             assert!(command(text).is_err(), "{text:?}");
         }
     }
@@ -177,7 +238,10 @@ mod tests {
             "sk-",
         ];
         for (at, text) in arguments.iter().enumerate() {
-            let previous = at.checked_sub(1).and_then(|before| arguments.get(before)).copied();
+            let previous = at
+                .checked_sub(1)
+                .and_then(|before| arguments.get(before))
+                .copied();
             assert_eq!(argument(text, previous), Ok(()), "{text}");
         }
         assert!(argument("a\0b", None).is_err());
@@ -193,7 +257,10 @@ mod tests {
             ("--api-key=abc", None),
             ("abc", Some("--github-token")),
             ("--client_secret=abc", None),
-            ("Authorization: Bearer eyJhbGciOi.eyJzdWIi.c2lnbmF0", Some("--header")),
+            (
+                "Authorization: Bearer eyJhbGciOi.eyJzdWIi.c2lnbmF0",
+                Some("--header"),
+            ),
             ("postgres://ada:hunter2@db.example/app", None),
         ] {
             let advice = argument(text, previous).expect_err(text);
@@ -207,7 +274,15 @@ mod tests {
         for name in ["API_KEY", "_x", "a1"] {
             assert_eq!(environment_name(name), Ok(()), "{name}");
         }
-        for name in ["", "1A", "A-B", "A=B", "A B", "LD_PRELOAD", &"A".repeat(129)] {
+        for name in [
+            "",
+            "1A",
+            "A-B",
+            "A=B",
+            "A B",
+            "LD_PRELOAD",
+            &"A".repeat(129),
+        ] {
             assert!(environment_name(name).is_err(), "{name}");
         }
         assert_eq!(environment_value("line\nline"), Ok(()));

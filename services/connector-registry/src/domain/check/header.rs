@@ -40,11 +40,17 @@ pub fn header_name(name: &str) -> Result<(), Requirement> {
     let lower = name.to_ascii_lowercase();
     if RESERVED.contains(&lower.as_str())
         || TRACE.contains(&lower.as_str())
-        || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| lower.starts_with(prefix))
     {
         return Err("this header is set by the transport and cannot be configured");
     }
-    if name.bytes().all(token) { Ok(()) } else { Err("a header name is an HTTP token (RFC 9110, section 5.6.2)") }
+    if name.bytes().all(token) {
+        Ok(())
+    } else {
+        Err("a header name is an HTTP token (RFC 9110, section 5.6.2)")
+    }
 }
 
 /// A header's value: visible ASCII, spaces and tabs inside, at most 64 KiB.
@@ -70,7 +76,13 @@ mod tests {
 
     #[test]
     fn usual_headers_are_accepted() {
-        for name in ["Authorization", "X-Api-Key", "x-goog-user-project", "Accept-Language", "Cookie"] {
+        for name in [
+            "Authorization",
+            "X-Api-Key",
+            "x-goog-user-project",
+            "Accept-Language",
+            "Cookie",
+        ] {
             assert_eq!(header_name(name), Ok(()), "{name}");
         }
         assert_eq!(header_value("Bearer a.b-c_d=="), Ok(()));
@@ -103,7 +115,15 @@ mod tests {
         for name in ["", "a b", "a:b", "a\r\nb", "é", &"x".repeat(129)] {
             assert!(header_name(name).is_err(), "{name:?}");
         }
-        for value in ["a\r\nX: y", "a\nb", "é", " a", "a ", "a\0", &"x".repeat(65_537)] {
+        for value in [
+            "a\r\nX: y",
+            "a\nb",
+            "é",
+            " a",
+            "a ",
+            "a\0",
+            &"x".repeat(65_537),
+        ] {
             assert!(header_value(value).is_err(), "{value:?}");
         }
     }

@@ -69,7 +69,11 @@ mod tests {
 
     #[test]
     fn endpoints_are_plain_http_urls() {
-        for text in ["https://mcp.example/v1/mcp?x=1", "http://127.0.0.1:8080/", "https://[::1]:9/mcp"] {
+        for text in [
+            "https://mcp.example/v1/mcp?x=1",
+            "http://127.0.0.1:8080/",
+            "https://[::1]:9/mcp",
+        ] {
             assert!(endpoint_url(text).is_ok(), "{text}");
         }
         for text in [
@@ -88,7 +92,10 @@ mod tests {
         ] {
             let answer = endpoint_url(text);
             // `https:///mcp` is read by the URL standard as a host called `mcp`.
-            assert!(answer.is_err() || text == "https:///mcp", "{text:?} must be refused");
+            assert!(
+                answer.is_err() || text == "https:///mcp",
+                "{text:?} must be refused"
+            );
         }
         assert!(endpoint_url(&format!("https://a/{}", "x".repeat(2048))).is_err());
     }

@@ -31,7 +31,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Token>, InvalidFilter> {
             '-' => (Token::Not, 1),
             '"' => quoted(rest)?,
             letter if is_word(letter) => word(rest),
-            _ => return Err(InvalidFilter("a filter has a character it does not know".to_owned())),
+            _ => {
+                return Err(InvalidFilter(
+                    "a filter has a character it does not know".to_owned(),
+                ));
+            }
         };
         tokens.push(token);
         rest = rest.get(length..).unwrap_or_default().trim_start();
@@ -44,7 +48,9 @@ fn is_word(character: char) -> bool {
 }
 
 fn word(text: &str) -> (Token, usize) {
-    let length = text.find(|character| !is_word(character)).unwrap_or(text.len());
+    let length = text
+        .find(|character| !is_word(character))
+        .unwrap_or(text.len());
     let word = text.get(..length).unwrap_or_default();
     let token = match word {
         "AND" => Token::And,
@@ -68,5 +74,7 @@ fn quoted(text: &str) -> Result<(Token, usize), InvalidFilter> {
             other => value.push(other),
         }
     }
-    Err(InvalidFilter("a quoted value in the filter does not end".to_owned()))
+    Err(InvalidFilter(
+        "a quoted value in the filter does not end".to_owned(),
+    ))
 }

@@ -12,7 +12,9 @@ pub(super) fn parse(tokens: &[Token]) -> Result<Filter, InvalidFilter> {
     if parser.tokens.is_empty() {
         Ok(filter)
     } else {
-        Err(InvalidFilter("comparisons in a filter are joined by AND or OR".to_owned()))
+        Err(InvalidFilter(
+            "comparisons in a filter are joined by AND or OR".to_owned(),
+        ))
     }
 }
 
@@ -48,7 +50,9 @@ impl Parser<'_> {
             return if self.take(&Token::Close) {
                 Ok(part)
             } else {
-                Err(InvalidFilter("a parenthesis in the filter is not closed".to_owned()))
+                Err(InvalidFilter(
+                    "a parenthesis in the filter is not closed".to_owned(),
+                ))
             };
         }
         self.comparison()
@@ -84,7 +88,9 @@ impl Parser<'_> {
     ) -> Result<Filter, InvalidFilter> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(InvalidFilter(format!("a filter nests at most {MAX_DEPTH} levels deep")));
+            return Err(InvalidFilter(format!(
+                "a filter nests at most {MAX_DEPTH} levels deep"
+            )));
         }
         let filter = read(self);
         self.depth -= 1;

@@ -16,7 +16,7 @@ use crate::{
         spec::{SecretField, SecretPlace, Timeouts},
         violation::{Findings, Violations},
     },
-    registry::{CreateRequest, ListRequest, Selection, SetSecretsRequest, ToolScope},
+    registry::{CreateRequest, ListRequest, Selection, SetSecretsRequest, ToolDetail, ToolScope},
 };
 
 const MAX_PARENTS: usize = 100;
@@ -27,7 +27,8 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    text.parse().map_err(|error: T::Err| Violations::one(field, error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| Violations::one(field, error.to_string()))
 }
 
 /// A connector's name in the field `name`.
@@ -43,13 +44,19 @@ pub(in crate::grpc) fn uuid_field(field: &str, text: &str) -> Result<Option<Uuid
     // `try_parse` knows several spellings; a request id has one.
     match Uuid::try_parse(text) {
         Ok(uuid) if uuid.hyphenated().to_string() == text => Ok(Some(uuid)),
-        Ok(_) | Err(_) => Err(Violations::one(field, "is a UUID in lower case with hyphens")),
+        Ok(_) | Err(_) => Err(Violations::one(
+            field,
+            "is a UUID in lower case with hyphens",
+        )),
     }
 }
 
 /// A duration in a field. A negative one becomes zero, which every range check refuses.
 pub(in crate::grpc) fn duration(duration: &prost_types::Duration) -> Duration {
-    match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
+    match (
+        u64::try_from(duration.seconds),
+        u32::try_from(duration.nanos),
+    ) {
         (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Duration::new(seconds, nanos),
         _ => Duration::ZERO,
     }
@@ -60,7 +67,13 @@ pub(in crate::grpc) fn create_request(
     principal: &str,
     request: pb::CreateConnectorRequest,
 ) -> Result<CreateRequest, Violations> {
-    let pb::CreateConnectorRequest { parent, connector_id, connector, request_id, validate_only } = request;
+    let pb::CreateConnectorRequest {
+        parent,
+        connector_id,
+        connector,
+        request_id,
+        validate_only,
+    } = request;
     let id = match connector_id.as_str() {
         "" => None,
         id => Some(parse_name("connector_id", id)?),
@@ -127,18 +140,31 @@ fn transport_draft(transport: pb::connector::Transport) -> TransportDraft {
             working_directory,
         },
         pb::connector::Transport::StreamableHttp(pb::StreamableHttpTransport { url, headers }) => {
-            TransportDraft::StreamableHttp { url, headers: headers.into_iter().map(field_draft).collect() }
+            TransportDraft::StreamableHttp {
+                url,
+                headers: headers.into_iter().map(field_draft).collect(),
+            }
         }
     }
 }
 
-fn field_draft(pb::Variable { name, prefix, value }: pb::Variable) -> FieldDraft {
+fn field_draft(
+    pb::Variable {
+        name,
+        prefix,
+        value,
+    }: pb::Variable,
+) -> FieldDraft {
     let value = match value {
         None => ValueDraft::Declared,
         Some(pb::variable::Value::Secret(value)) => ValueDraft::Secret(Text::new(value)),
         Some(pb::variable::Value::Plain(value)) => ValueDraft::Plain(value),
     };
-    FieldDraft { name, prefix, value }
+    FieldDraft {
+        name,
+        prefix,
+        value,
+    }
 }
 
 /// A request to set and remove values of secrets.
@@ -146,7 +172,13 @@ pub(in crate::grpc) fn secrets_request(
     principal: &str,
     request: pb::SetConnectorSecretsRequest,
 ) -> Result<SetSecretsRequest, Violations> {
-    let pb::SetConnectorSecretsRequest { name, values, unset, etag, request_id } = request;
+    let pb::SetConnectorSecretsRequest {
+        name,
+        values,
+        unset,
+        etag,
+        request_id,
+    } = request;
     let mut findings = Findings::under("");
     let mut set = Vec::with_capacity(values.len());
     for (at, pb::SecretValue { place, name, value }) in values.into_iter().enumerate() {
@@ -206,6 +238,14 @@ pub(in crate::grpc) fn tool_scope(parent: &str) -> Result<ToolScope, Violations>
     match parent.strip_suffix("/connectors/-") {
         Some(scope) => Ok(ToolScope::Scope(parse_name::<ScopeName>("parent", scope)?)),
         None => Ok(ToolScope::Connector(parse_name("parent", parent)?)),
+    }
+}
+
+/// How much of each tool a view shows.
+pub(in crate::grpc) fn tool_detail(view: pb::ToolView) -> ToolDetail {
+    match view {
+        pb::ToolView::Full => ToolDetail::Full,
+        pb::ToolView::Basic | pb::ToolView::Unspecified => ToolDetail::Basic,
     }
 }
 

@@ -7,7 +7,10 @@ use prost_types::{Duration, Timestamp as PbTimestamp};
 use crate::{
     domain::{
         connector::{Connector, Revisions, StoredSecret},
-        spec::{Field, FieldValue, SecretField, SecretPlace, Source, Spec, Stdio, StreamableHttp, Timeouts, Transport},
+        spec::{
+            Field, FieldValue, SecretField, SecretPlace, Source, Spec, Stdio, StreamableHttp,
+            Timeouts, Transport,
+        },
         state::{Condition, State},
         status::{self, Detail, Status},
         timestamp::Timestamp,
@@ -20,9 +23,15 @@ const DEFAULT_CALL: i64 = 60;
 
 /// A connector with its status.
 pub(in crate::grpc) fn full(shown: &Shown) -> pb::Connector {
-    let Shown { connector: shown_connector, stale_since } = shown;
+    let Shown {
+        connector: shown_connector,
+        stale_since,
+    } = shown;
     let status = observed_status(shown_connector, *stale_since);
-    pb::Connector { status: Some(status), ..connector(shown_connector) }
+    pb::Connector {
+        status: Some(status),
+        ..connector(shown_connector)
+    }
 }
 
 /// A connector for those who only want to know what is desired.
@@ -33,9 +42,33 @@ pub(in crate::grpc) fn without_status(shown: &Shown) -> pb::Connector {
 /// The desired fields of a connector; its status stays empty.
 fn connector(connector: &Connector) -> pb::Connector {
     let etag = connector.etag();
-    let Connector { uid, name, source, spec, secrets: _, status: _, revisions, create_time, update_time } = connector;
-    let Revisions { revision, desired_revision: _, generation, policy_generation, status_revision } = revisions;
-    let Spec { display_name, description, icon_uri, labels, enabled, transport, timeouts } = spec;
+    let Connector {
+        uid,
+        name,
+        source,
+        spec,
+        secrets: _,
+        status: _,
+        revisions,
+        create_time,
+        update_time,
+    } = connector;
+    let Revisions {
+        revision,
+        desired_revision: _,
+        generation,
+        policy_generation,
+        status_revision,
+    } = revisions;
+    let Spec {
+        display_name,
+        description,
+        icon_uri,
+        labels,
+        enabled,
+        transport,
+        timeouts,
+    } = spec;
     pb::Connector {
         name: name.to_string(),
         uid: uid.to_string(),
@@ -54,37 +87,54 @@ fn connector(connector: &Connector) -> pb::Connector {
         status_revision: *status_revision,
         create_time: Some(timestamp(*create_time)),
         update_time: Some(timestamp(*update_time)),
-        secrets: spec.transport.secret_fields().map(|field| secret_state(connector, &field)).collect(),
+        secrets: spec
+            .transport
+            .secret_fields()
+            .map(|field| secret_state(connector, &field))
+            .collect(),
         status: None,
     }
 }
 
 fn transport(transport: &Transport) -> Option<pb::connector::Transport> {
     match transport {
-        Transport::Stdio(Stdio { command, arguments, environment, working_directory }) => {
-            Some(pb::connector::Transport::Stdio(pb::StdioTransport {
-                command: command.clone(),
-                arguments: arguments.clone(),
-                environment: environment.iter().map(variable).collect(),
-                working_directory: working_directory.clone(),
-            }))
-        }
-        Transport::StreamableHttp(StreamableHttp { url, headers }) => {
-            Some(pb::connector::Transport::StreamableHttp(pb::StreamableHttpTransport {
+        Transport::Stdio(Stdio {
+            command,
+            arguments,
+            environment,
+            working_directory,
+        }) => Some(pb::connector::Transport::Stdio(pb::StdioTransport {
+            command: command.clone(),
+            arguments: arguments.clone(),
+            environment: environment.iter().map(variable).collect(),
+            working_directory: working_directory.clone(),
+        })),
+        Transport::StreamableHttp(StreamableHttp { url, headers }) => Some(
+            pb::connector::Transport::StreamableHttp(pb::StreamableHttpTransport {
                 url: url.clone(),
                 headers: headers.iter().map(variable).collect(),
-            }))
-        }
+            }),
+        ),
         Transport::Unknown => None,
     }
 }
 
-fn variable(Field { name, prefix, value }: &Field) -> pb::Variable {
+fn variable(
+    Field {
+        name,
+        prefix,
+        value,
+    }: &Field,
+) -> pb::Variable {
     let value = match value {
         FieldValue::Secret => None,
         FieldValue::Plain(value) => Some(pb::variable::Value::Plain(value.clone())),
     };
-    pb::Variable { name: name.clone(), prefix: prefix.clone(), value }
+    pb::Variable {
+        name: name.clone(),
+        prefix: prefix.clone(),
+        value,
+    }
 }
 
 fn timeouts(Timeouts { connect, call }: Timeouts) -> Option<pb::Timeouts> {
@@ -93,7 +143,10 @@ fn timeouts(Timeouts { connect, call }: Timeouts) -> Option<pb::Timeouts> {
         nanos: i32::try_from(limit.subsec_nanos()).unwrap_or_default(),
     };
     let is_set = connect.is_some() || call.is_some();
-    is_set.then(|| pb::Timeouts { connect: connect.map(duration), call: call.map(duration) })
+    is_set.then(|| pb::Timeouts {
+        connect: connect.map(duration),
+        call: call.map(duration),
+    })
 }
 
 fn secret_state(connector: &Connector, field: &SecretField) -> pb::SecretState {
@@ -103,14 +156,21 @@ fn secret_state(connector: &Connector, field: &SecretField) -> pb::SecretState {
         name: field.name.clone(),
         set: stored.is_some(),
         update_time: stored.map(|secret| timestamp(secret.update_time)),
-        fingerprint: stored.map(|secret| secret.location.fingerprint.clone()).unwrap_or_default(),
+        fingerprint: stored
+            .map(|secret| secret.location.fingerprint.clone())
+            .unwrap_or_default(),
         needs_rebind: stored.is_some_and(|secret| connector.needs_rebind(secret)),
     }
 }
 
 fn observed_status(connector: &Connector, stale: Option<Timestamp>) -> pb::ConnectorStatus {
     let reason = connector.reason(stale).to_owned();
-    let Status { state, observed_generation, tool_count, detail } = &connector.status;
+    let Status {
+        state,
+        observed_generation,
+        tool_count,
+        detail,
+    } = &connector.status;
     let Detail {
         reason: own_reason,
         message,
@@ -123,7 +183,11 @@ fn observed_status(connector: &Connector, stale: Option<Timestamp>) -> pb::Conne
         protocol_version,
         server_info,
     } = detail;
-    let message = if *own_reason == reason { message.clone() } else { status::message(&reason).to_owned() };
+    let message = if *own_reason == reason {
+        message.clone()
+    } else {
+        status::message(&reason).to_owned()
+    };
     pb::ConnectorStatus {
         state: self::state(*state).into(),
         condition: condition(state.condition()).into(),
@@ -189,25 +253,50 @@ fn condition(condition: Condition) -> pb::Condition {
 
 /// A connector that is gone.
 pub(in crate::grpc) fn deleted(uid: ConnectorUid, name: &ConnectorName) -> pb::DeletedConnector {
-    pb::DeletedConnector { name: name.to_string(), uid: uid.to_string() }
+    pb::DeletedConnector {
+        name: name.to_string(),
+        uid: uid.to_string(),
+    }
 }
 
-/// A tool, with its definition when the view wants it.
-pub(in crate::grpc) fn tool(row: ToolRow, view: pb::ToolView) -> pb::Tool {
-    let ToolRow { connector, name, position: _, hash, title, description, json } = row;
-    let definition_json = match view {
-        pb::ToolView::Full => json,
-        pb::ToolView::Basic | pb::ToolView::Unspecified => String::new(),
-    };
-    let resource = ToolName::new(connector, name.clone()).map(|name| name.to_string()).unwrap_or_default();
-    pb::Tool { name: resource, tool_name: name, title, description, definition_hash: hash, definition_json }
+/// A tool.
+pub(in crate::grpc) fn tool(row: ToolRow) -> pb::Tool {
+    let ToolRow {
+        connector,
+        name,
+        position: _,
+        hash,
+        title,
+        description,
+        json,
+    } = row;
+    let resource = ToolName::new(connector, name.clone());
+    pb::Tool {
+        name: resource.map(|name| name.to_string()).unwrap_or_default(),
+        tool_name: name,
+        title,
+        description,
+        definition_hash: hash,
+        definition_json: json,
+    }
 }
 
 /// The facts about a scope.
 pub(in crate::grpc) fn scope(facts: ScopeFacts) -> pb::Scope {
-    let ScopeFacts { name, quota, used, stdio, plain_http, private } = facts;
+    let ScopeFacts {
+        name,
+        quota,
+        used,
+        stdio,
+        plain_http,
+        private,
+    } = facts;
     let seconds = |seconds| Some(Duration { seconds, nanos: 0 });
-    let schemes: &[&str] = if plain_http { &["https", "http"] } else { &["https"] };
+    let schemes: &[&str] = if plain_http {
+        &["https", "http"]
+    } else {
+        &["https"]
+    };
     pb::Scope {
         name: name.to_string(),
         connector_quota: quota.unwrap_or_default(),
@@ -215,7 +304,10 @@ pub(in crate::grpc) fn scope(facts: ScopeFacts) -> pb::Scope {
         stdio_allowed: stdio,
         url_schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(),
         private_addresses_allowed: private,
-        default_timeouts: Some(pb::Timeouts { connect: seconds(DEFAULT_CONNECT), call: seconds(DEFAULT_CALL) }),
+        default_timeouts: Some(pb::Timeouts {
+            connect: seconds(DEFAULT_CONNECT),
+            call: seconds(DEFAULT_CALL),
+        }),
     }
 }
 
@@ -225,13 +317,26 @@ pub(in crate::grpc) fn resolved(name: &ConnectorName, resolved: Resolved) -> pb:
     let outcome = match resolved {
         Resolved::Effective(effective) => Outcome::Effective(self::effective(*effective)),
         Resolved::Unresolved(Unresolved { reason, message }) => {
-            Outcome::Unresolved(pb::Unresolved { reason: reason.to_owned(), message: message.to_owned() })
+            Outcome::Unresolved(pb::Unresolved {
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+            })
         }
     };
-    pb::ResolvedConnector { name: name.to_string(), outcome: Some(outcome) }
+    pb::ResolvedConnector {
+        name: name.to_string(),
+        outcome: Some(outcome),
+    }
 }
 
-fn effective(Effective { shown, grant, destination, secrets }: Effective) -> pb::EffectiveConnector {
+fn effective(
+    Effective {
+        shown,
+        grant,
+        destination,
+        secrets,
+    }: Effective,
+) -> pb::EffectiveConnector {
     let mut bindings: Vec<pb::SecretBinding> = Vec::new();
     for secret in secrets {
         let binding = binding(secret);
@@ -242,13 +347,22 @@ fn effective(Effective { shown, grant, destination, secrets }: Effective) -> pb:
     }
     pb::EffectiveConnector {
         connector: Some(full(&shown)),
-        grant_token: grant.map(|token| token.expose().to_owned()).unwrap_or_default(),
+        grant_token: grant
+            .map(|token| token.expose().to_owned())
+            .unwrap_or_default(),
         destination,
         secrets: bindings,
     }
 }
 
-fn binding(StoredSecret { field, location, destination: _, update_time: _ }: StoredSecret) -> pb::SecretBinding {
+fn binding(
+    StoredSecret {
+        field,
+        location,
+        destination: _,
+        update_time: _,
+    }: StoredSecret,
+) -> pb::SecretBinding {
     let field_name = match field.place {
         SecretPlace::Environment => String::new(),
         SecretPlace::Header => field.name,

@@ -27,7 +27,12 @@ fn connector() -> ConnectorName {
 }
 
 fn status_of(error: CallError) -> (Code, ErrorView) {
-    let status = call(&CallFailure::Call(error), &connector(), Uuid::from_u128(7));
+    let status = call(
+        &CallFailure::Call(error),
+        &connector(),
+        "a/b",
+        Uuid::from_u128(7),
+    );
     let view = ErrorView::of(&status).unwrap();
     (status.code(), view)
 }
@@ -36,9 +41,15 @@ fn status_of(error: CallError) -> (Code, ErrorView) {
 fn what_was_sent_and_has_no_answer_is_aborted_whatever_the_reason() {
     for reason in REASONS {
         let (code, view) = status_of(CallError::new(reason, domain::Outcome::SentUnknown));
-        assert_eq!((code, view.reason.as_str()), (Code::Aborted, "OUTCOME_UNKNOWN"));
+        assert_eq!(
+            (code, view.reason.as_str()),
+            (Code::Aborted, "OUTCOME_UNKNOWN")
+        );
         assert_eq!(view.metadata["outcome"], "SENT_UNKNOWN");
-        assert_eq!(view.metadata["invocation_id"], Uuid::from_u128(7).to_string());
+        assert_eq!(
+            view.metadata["invocation_id"],
+            Uuid::from_u128(7).to_string()
+        );
     }
 }
 
@@ -65,10 +76,16 @@ fn a_server_that_refuses_the_arguments_is_told_from_one_that_fails() {
         ..CallError::new(CallReason::UpstreamError, domain::Outcome::Completed)
     };
     let (code, view) = status_of(upstream(-32602));
-    assert_eq!((code, view.reason.as_str()), (Code::InvalidArgument, "ARGUMENTS_INVALID"));
+    assert_eq!(
+        (code, view.reason.as_str()),
+        (Code::InvalidArgument, "ARGUMENTS_INVALID")
+    );
     assert_eq!(view.metadata["outcome"], "COMPLETED");
     let (code, view) = status_of(upstream(-32000));
-    assert_eq!((code, view.reason.as_str()), (Code::FailedPrecondition, "UPSTREAM_ERROR"));
+    assert_eq!(
+        (code, view.reason.as_str()),
+        (Code::FailedPrecondition, "UPSTREAM_ERROR")
+    );
     assert_eq!(view.metadata["upstream_code"], "-32000");
 }
 
@@ -80,4 +97,12 @@ fn a_missing_connector_says_nothing_that_a_foreign_one_does_not() {
     assert_eq!(missing.code(), foreign.code());
     assert_eq!(missing.message(), foreign.message());
     assert_eq!(missing.details(), foreign.details());
+}
+
+#[test]
+fn a_missing_tool_is_named_as_a_resource() {
+    let (code, view) = status_of(CallError::not_sent(CallReason::ToolNotFound));
+    assert_eq!(code, Code::NotFound);
+    let name = "users/ada/connectors/time/tools/a%2Fb".to_owned();
+    assert_eq!(view.resource, Some(("patchbay/Tool".to_owned(), name)));
 }

@@ -80,7 +80,10 @@ async fn a_watcher_that_reads_nothing_is_cut_and_told_why() {
     }
     let messages: Vec<_> = watch.collect().await;
     assert_eq!(messages.len(), 3, "two that fitted the queue, and the end");
-    assert_eq!(reason(messages[2].as_ref().unwrap_err()), "WATCHER_TOO_SLOW");
+    assert_eq!(
+        reason(messages[2].as_ref().unwrap_err()),
+        "WATCHER_TOO_SLOW"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +92,10 @@ async fn a_watch_ends_when_the_server_drains() {
     let mut watch = fixture.watch(Duration::from_secs(10));
     assert!(watch.next().await.unwrap().is_ok());
     fixture.draining.cancel();
-    assert_eq!(reason(&watch.next().await.unwrap().unwrap_err()), "SHUTTING_DOWN");
+    assert_eq!(
+        reason(&watch.next().await.unwrap().unwrap_err()),
+        "SHUTTING_DOWN"
+    );
     assert!(watch.next().await.is_none());
 }
 

@@ -40,7 +40,7 @@ pub(super) enum Body {
     /// One JSON text.
     Json(Bytes),
     /// A stream of messages.
-    Events(EventStream),
+    Events(Box<EventStream>),
 }
 
 /// Judges a response. `in_session`: whether the request named a session.
@@ -64,7 +64,7 @@ pub(super) async fn read(
         }
         (true, _) if response.content_length() == Some(0) => Body::Accepted,
         (true, Media::Json) => Body::Json(whole(response, limits).await?),
-        (true, Media::Events) => Body::Events(EventStream::new(response, limits.message)),
+        (true, Media::Events) => Body::Events(Box::new(EventStream::new(response, limits.message))),
         (true, Media::Other) => return Err(WireError::answered(WireErrorKind::InvalidResponse)),
         (false, Media::Json) => Body::Json(json_error(response, status, in_session, limits).await?),
         (false, Media::Events | Media::Other) => return Err(failed(status)),

@@ -56,7 +56,8 @@ impl HttpCalls {
         };
         let kind = tokio::select! {
             biased;
-            reply = exchange(wire, &call, number, &sent) => {
+            // On the heap: the future of a call would be large, and callers hold many.
+            reply = Box::pin(exchange(wire, &call, number, &sent)) => {
                 flight.over = true;
                 return reply;
             }
@@ -124,7 +125,7 @@ fn only_reply(text: &Bytes, number: u64) -> Result<RawReply, WireError> {
 /// Reads a stream until the reply comes, resuming it when it breaks.
 async fn follow(
     wire: &Wire,
-    mut stream: EventStream,
+    mut stream: Box<EventStream>,
     number: u64,
     era: Era,
 ) -> Result<RawReply, WireError> {

@@ -41,7 +41,7 @@ pub(super) enum Job {
     /// Send this answer to a server's request that nobody takes.
     Refuse(String),
     /// Read what is left of a stream, so that its connection can be used again.
-    Drain(EventStream),
+    Drain(Box<EventStream>),
 }
 
 pub(super) struct Driver {
@@ -83,7 +83,6 @@ impl Driver {
     }
 
     fn start(&mut self, job: Job) {
-        let wire = Arc::clone(&self.wire);
         match job {
             Job::Message {
                 body,
@@ -96,7 +95,6 @@ impl Driver {
                 async move {
                     let rest = async { while let Ok(Some(_)) = stream.next().await {} };
                     let _open = timeout(DRAIN, rest).await;
-                    drop(wire);
                     None
                 }
                 .boxed(),

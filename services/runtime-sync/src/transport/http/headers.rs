@@ -94,13 +94,12 @@ fn standard(headers: &mut HeaderMap, method: &str, name: Option<&str>) -> Option
 
 /// A header value as SEP-2243 wants it: as it is where HTTP can carry it, else Base64 between sentinels.
 fn encoded(value: &str) -> Cow<'_, str> {
-    let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let bytes = value.as_bytes();
-    let plain = bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e))
-        && !edge(bytes.first())
-        && !edge(bytes.last())
-        && !(value.starts_with("=?base64?") && value.ends_with("?="));
-    if plain {
+    let edges = [bytes.first(), bytes.last()];
+    let lost_at_an_edge = edges.contains(&Some(&b' ')) || edges.contains(&Some(&b'\t'));
+    let like_encoded = value.starts_with("=?base64?") && value.ends_with("?=");
+    let plain = bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e));
+    if plain && !lost_at_an_edge && !like_encoded {
         return Cow::Borrowed(value);
     }
     Cow::Owned(format!("=?base64?{}?=", BASE64_STANDARD.encode(value)))

@@ -1,7 +1,7 @@
 //! The session's own stream (legacy era): what a server says that answers no request.
 //!
 //! Invariant: it is a convenience, never a need: it is given up after some failures in a row, its waits are bounded,
-//! and only a 404 for our session, which proves the session lost, reaches the link.
+//! and nothing of it reaches the link but a session that is denied where it was served before.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{driver::Job, resume::worth_another, stream::EventStream, wire::Wire};
 use crate::transport::{
+    error::{LinkEnd, WireErrorKind},
     frame::{self, Envelope},
     inbound::Taken,
 };
@@ -25,10 +26,12 @@ const LIVED: Duration = Duration::from_secs(30);
 /// Keeps the stream open until the server has none, or fails too often.
 pub(super) async fn run(wire: &Wire) {
     let (mut failures, mut last, mut retry) = (0, None, None);
+    let mut served = false;
     while failures < FAILURES {
         let opened = Instant::now();
         match wire.get(last.as_deref()).await {
             Ok(stream) => {
+                served = true;
                 let mut stream = stream.endless();
                 let heard = listen(wire, &mut stream).await;
                 last = stream.events.last_id.take().or(last);
@@ -38,8 +41,13 @@ pub(super) async fn run(wire: &Wire) {
                 }
             }
             Err(error) if worth_another(&error.kind) => {}
-            // 405 and the like: there is no such stream.
-            Err(_) => return,
+            Err(error) => {
+                if served && error.kind == WireErrorKind::SessionLost {
+                    wire.end(LinkEnd::SessionLost);
+                }
+                // Otherwise there is no such stream: 405, or 404 from servers that know no better.
+                return;
+            }
         }
         failures += 1;
         let wait = retry

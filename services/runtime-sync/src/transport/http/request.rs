@@ -105,7 +105,7 @@ struct InitializeResult {
 }
 
 impl Exchange<'_> {
-    async fn follow(&self, mut stream: EventStream, mut resume: Resume, idle: Duration) {
+    async fn follow(&self, mut stream: Box<EventStream>, mut resume: Resume, idle: Duration) {
         loop {
             let event = timeout(idle, stream.next())
                 .await

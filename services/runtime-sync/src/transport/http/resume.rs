@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{stream::EventStream, wire::Wire};
 use crate::{
@@ -41,8 +41,8 @@ impl Resume {
     pub(super) async fn again(
         &mut self,
         wire: &Wire,
-        ended: EventStream,
-    ) -> Result<EventStream, WireErrorKind> {
+        ended: Box<EventStream>,
+    ) -> Result<Box<EventStream>, WireErrorKind> {
         let Some(last) = ended
             .events
             .last_id
@@ -57,14 +57,16 @@ impl Resume {
         while self.left > 0 {
             self.left -= 1;
             sleep(retry.unwrap_or(DEFAULT_WAIT)).await;
-            match wire.get(Some(&last)).await {
+            let resumed = timeout(wire.limits.response_head, wire.get(Some(&last))).await;
+            match resumed.unwrap_or(Err(WireError::unknown(WireErrorKind::TimedOut))) {
                 Ok(mut stream) => {
                     stream.events.last_id = Some(last);
                     stream.events.retry = retry;
                     return Ok(stream);
                 }
                 Err(WireError { kind, .. }) if worth_another(&kind) => {}
-                Err(WireError { kind, .. }) => return Err(kind),
+                // Why the rest cannot be had says nothing about the call, nor about the session.
+                Err(_) => return Err(WireErrorKind::Broken),
             }
         }
         Err(WireErrorKind::Broken)

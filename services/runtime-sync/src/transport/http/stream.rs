@@ -27,11 +27,9 @@ impl EventStream {
     }
 
     /// The same, for a stream that is meant to stay open for the life of a session.
-    pub(super) fn endless(self) -> Self {
-        Self {
-            left: usize::MAX,
-            ..self
-        }
+    pub(super) fn endless(mut self: Box<Self>) -> Box<Self> {
+        self.left = usize::MAX;
+        self
     }
 
     /// The data of the next event; `None` at the end of the stream. Cancellation safe.

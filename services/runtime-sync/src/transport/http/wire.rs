@@ -163,7 +163,10 @@ impl Wire {
     }
 
     /// Opens a stream of events: the session's own, or the rest of a broken one.
-    pub(super) async fn get(&self, last_event: Option<&str>) -> Result<EventStream, WireError> {
+    pub(super) async fn get(
+        &self,
+        last_event: Option<&str>,
+    ) -> Result<Box<EventStream>, WireError> {
         let (mut headers, in_session) = self.headers_for(&HeaderMap::new(), Belongs::ToSession);
         headers.insert(
             http::header::ACCEPT,
@@ -183,8 +186,8 @@ impl Wire {
         if response.status().is_redirection() {
             return Err(WireError::answered(WireErrorKind::RedirectRefused));
         }
-        let answer = answer::read(response, in_session, &self.limits).await;
-        match answer.inspect_err(|error| self.note(&error.kind))?.body {
+        // A 404 is no proof here: many servers answer so to every GET, while the session is well.
+        match answer::read(response, in_session, &self.limits).await?.body {
             answer::Body::Events(stream) => Ok(stream),
             answer::Body::Accepted | answer::Body::Json(_) => {
                 Err(WireError::answered(WireErrorKind::InvalidResponse))

@@ -15,7 +15,7 @@ use crate::transport::{
     frame::{self, Envelope},
     inbound::Taken,
     lines::{Line, Lines},
-    stderr::StderrTail,
+    stderr::{Cut, StderrTail},
 };
 
 /// A line without an end is given up after this many times the limit.
@@ -51,8 +51,8 @@ pub(super) async fn run(
 pub(super) async fn run_stderr(mut stderr: pipe::Receiver, tail: StderrTail) {
     let mut lines = Lines::new(STDERR_LINE);
     let keep = |line| match line {
-        Line::Whole(text) => tail.push(&text),
-        Line::Overlong { head, .. } => tail.push(&head),
+        Line::Whole(text) => tail.push(&text, Cut::Whole),
+        Line::Overlong { head, .. } => tail.push(&head, Cut::Short),
     };
     while matches!(stderr.read_buf(lines.room()).await, Ok(1..)) {
         while let Some(line) = lines.next() {

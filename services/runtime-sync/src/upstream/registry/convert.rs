@@ -181,6 +181,12 @@ mod tests {
             ..stored()
         };
         assert!(connector(nameless).is_err());
-        assert_eq!(duration(prost_types::Duration { seconds: -1, nanos: 0 }), None);
+        assert_eq!(
+            duration(prost_types::Duration {
+                seconds: -1,
+                nanos: 0
+            }),
+            None
+        );
     }
 }

@@ -41,7 +41,9 @@ impl Feed {
     /// Follows the feed until cancelled.
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let FeedOptions {
-            backoff, backoff_max, ..
+            backoff,
+            backoff_max,
+            ..
         } = self.options;
         let mut pause = Backoff::new(backoff, backoff_max).jitter(Jitter::Equal);
         loop {
@@ -57,7 +59,9 @@ impl Feed {
                     continue;
                 }
                 End::TokenExpired => {
-                    tracing::warn!("the registry no longer knows where the feed was left; starting over");
+                    tracing::warn!(
+                        "the registry no longer knows where the feed was left; starting over"
+                    );
                     self.token = None;
                 }
                 End::Broken(error) => {
@@ -122,7 +126,11 @@ impl Feed {
             if matches!(event, Some(Event::SnapshotEnd(_))) {
                 assembling.advance(revision);
                 let complete = snapshot.take().unwrap_or_default();
-                tracing::info!(revision, connectors = complete.len(), "snapshot of the registry's feed");
+                tracing::info!(
+                    revision,
+                    connectors = complete.len(),
+                    "snapshot of the registry's feed"
+                );
                 self.desired.send_replace(Arc::new(complete));
             }
             return;

@@ -10,7 +10,7 @@ use std::{
 
 use names::ConnectorUid;
 
-use crate::domain::{SessionStatus, ToolDefinition};
+use crate::domain::{Reason, SessionStatus, ToolDefinition};
 
 /// Connectors in one report, as the registry allows.
 const BATCH: usize = 256;
@@ -29,6 +29,8 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Observed {
     status: Arc<SessionStatus>,
+    /// The status that the registry took last, of this generation.
+    shown: Option<Arc<SessionStatus>>,
     /// The list that the registry took last.
     taken: Option<Arc<Vec<ToolDefinition>>>,
 }
@@ -38,7 +40,9 @@ struct Observed {
 pub(super) struct Item {
     pub(super) uid: ConnectorUid,
     pub(super) status: Arc<SessionStatus>,
-    /// Whether its tools are part of the report.
+    /// How it was last shown: what is reported until the registry has the definitions of its tools.
+    pub(super) before: Arc<SessionStatus>,
+    /// Its tools, if they are news.
     pub(super) tools: Option<Arc<Vec<ToolDefinition>>>,
 }
 
@@ -47,6 +51,7 @@ impl Ledger {
     pub(super) fn observe(&mut self, uid: ConnectorUid, status: Arc<SessionStatus>) {
         let observed = self.observed.entry(uid).or_insert_with(|| Observed {
             status: Arc::clone(&status),
+            shown: None,
             taken: None,
         });
         if status.generation < observed.status.generation {
@@ -55,6 +60,7 @@ impl Ledger {
         if status.generation > observed.status.generation {
             // A new session reads the tools anew, and the registry is to hear when it has.
             observed.taken = None;
+            observed.shown = None;
         }
         observed.status = status;
         self.dirty.insert(uid);
@@ -99,7 +105,11 @@ impl Ledger {
     }
 
     fn item(&self, uid: ConnectorUid) -> Option<Item> {
-        let Observed { status, taken } = self.observed.get(&uid)?;
+        let Observed {
+            status,
+            shown,
+            taken,
+        } = self.observed.get(&uid)?;
         let news = status.synced.is_some()
             && !taken
                 .as_ref()
@@ -107,17 +117,33 @@ impl Ledger {
         Some(Item {
             uid,
             status: Arc::clone(status),
+            before: shown.clone().unwrap_or_else(|| connecting(status)),
             tools: news.then(|| Arc::clone(&status.tools)),
         })
     }
 
     /// The registry took a report, and the definitions it asked for.
     pub(super) fn taken(&mut self, batch: Vec<Item>) {
-        for Item { uid, status, tools } in batch {
+        self.shown(&batch);
+        for Item {
+            uid, tools, status, ..
+        } in batch
+        {
             if let (Some(observed), Some(tools)) = (self.observed.get_mut(&uid), tools)
                 && observed.status.generation == status.generation
             {
                 observed.taken = Some(tools);
+            }
+        }
+    }
+
+    /// The registry took the states of a report.
+    pub(super) fn shown(&mut self, batch: &[Item]) {
+        for Item { uid, status, .. } in batch {
+            if let Some(observed) = self.observed.get_mut(uid)
+                && observed.status.generation == status.generation
+            {
+                observed.shown = Some(Arc::clone(status));
             }
         }
     }
@@ -130,6 +156,14 @@ impl Ledger {
             .filter(|uid| self.observed.contains_key(uid));
         self.dirty.extend(known);
     }
+}
+
+/// A connector that was never shown, until its tools have arrived.
+fn connecting(status: &SessionStatus) -> Arc<SessionStatus> {
+    let mut before = SessionStatus::initial(status.generation, status.since);
+    before.reason = Reason::Connecting;
+    before.state = before.reason.state();
+    Arc::new(before)
 }
 
 /// Roughly the bytes of one connector in a report.
@@ -189,12 +223,37 @@ mod tests {
         let lost = ledger.batch();
         ledger.returned(lost);
         let batch = ledger.batch();
-        assert!(batch[0].tools.is_some(), "a report that failed loses no tools");
+        assert!(
+            batch[0].tools.is_some(),
+            "a report that failed loses no tools"
+        );
         ledger.taken(batch);
         ledger.observe(uid(1), observed);
         assert!(ledger.batch()[0].tools.is_none());
         ledger.report_all();
         assert!(ledger.batch()[0].tools.is_some());
+    }
+
+    #[test]
+    fn until_its_tools_have_arrived_a_connector_is_shown_as_it_was() {
+        let mut ledger = Ledger::default();
+        ledger.observe(uid(1), synced(1, 1));
+        let batch = ledger.batch();
+        assert_eq!(batch[0].before.reason, Reason::Connecting);
+        ledger.taken(batch);
+        let failing = SessionStatus {
+            state: Reason::ProbeFailed.state(),
+            reason: Reason::ProbeFailed,
+            ..SessionStatus::clone(&synced(1, 2))
+        };
+        ledger.observe(uid(1), Arc::new(failing));
+        let batch = ledger.batch();
+        assert_eq!(batch[0].before.reason, Reason::NotStarted);
+        ledger.shown(&batch);
+        ledger.returned(batch);
+        let batch = ledger.batch();
+        assert_eq!(batch[0].before.reason, Reason::ProbeFailed);
+        assert!(batch[0].tools.is_some(), "shown is not yet taken");
     }
 
     #[test]

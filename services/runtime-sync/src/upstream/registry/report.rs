@@ -15,17 +15,16 @@ use lifecycle::{Backoff, CancellationToken, Jitter};
 use names::ConnectorUid;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 use tokio_stream::wrappers::WatchStream;
 
 use super::{
     RegistryClient, RegistryStreams, ReportOptions,
-    definitions::{self, Uploaded},
+    exchange::{Done, Exchange, Hold},
     lease::LeaseBoard,
-    ledger::{Item, Ledger},
+    ledger::Ledger,
     resolve::pb_reason,
-    status,
 };
 use crate::{
     domain::{ConnectionState, SessionStatus},
@@ -64,25 +63,21 @@ pub(super) struct Reporter {
     pub(super) inbox: mpsc::Receiver<Observe>,
     pub(super) options: ReportOptions,
     pub(super) ledger: Ledger,
+    /// For how long states have been held back for definitions.
+    pub(super) held: u32,
     pub(super) statuses: SelectAll<BoxStream<'static, (ConnectorUid, Arc<SessionStatus>)>>,
 }
 
-/// How one exchange with the registry went.
-enum Exchange {
-    /// The claim was granted.
-    Claimed(i64),
-    /// A report was taken.
-    Taken(Vec<Item>, Uploaded),
-    /// It failed; nothing of the report counts.
-    Failed(Vec<Item>, PeerError),
-}
+/// How often a state is held back for definitions that were sent in part, and what a failed upload counts.
+const MAX_HELD: u32 = 8;
+const FAILURE: u32 = 4;
 
 impl Reporter {
     /// Reports until cancelled.
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let mut pause =
             Backoff::new(self.options.retry, self.options.presence).jitter(Jitter::Equal);
-        let mut exchange: OptionFuture<BoxFuture<'static, Exchange>> = None.into();
+        let mut exchange: OptionFuture<BoxFuture<'static, Done>> = None.into();
         let mut under_way = false;
         // When the next exchange is due at the latest, and at the earliest.
         let (mut due, mut not_before) = (Instant::now(), Instant::now());
@@ -132,70 +127,55 @@ impl Reporter {
     }
 
     /// The next exchange: a claim without an epoch, else a report, which may be empty.
-    fn exchange(&mut self) -> BoxFuture<'static, Exchange> {
-        let limit = self.options.timeout;
-        let mut client = self.client.clone();
-        let Some(instance) = self.lease.instance() else {
-            let request = pb::ReportStatusRequest {
-                instance: Some(self.lease.claim(0)),
-                connectors: Vec::new(),
-            };
-            return Box::pin(async move {
-                match report(&mut client, request, limit).await {
-                    Ok(response) => Exchange::Claimed(response.lease_epoch),
-                    Err(error) => Exchange::Failed(Vec::new(), error),
-                }
-            });
+    fn exchange(&mut self) -> BoxFuture<'static, Done> {
+        let exchange = Exchange {
+            client: self.client.clone(),
+            streams: self.streams.clone(),
+            limit: self.options.timeout,
+            hold: if self.held < MAX_HELD {
+                Hold::Back
+            } else {
+                Hold::NoLonger
+            },
         };
-        let batch = self.ledger.batch();
-        let mut streams = self.streams.clone();
-        Box::pin(async move {
-            let request = pb::ReportStatusRequest {
-                instance: Some(instance),
-                connectors: batch.iter().map(observed).collect(),
-            };
-            let missing = match report(&mut client, request, limit).await {
-                Ok(response) => response.missing_hashes,
-                Err(error) => return Exchange::Failed(batch, error),
-            };
-            let upload = definitions::upload(&mut streams, &batch, &missing);
-            match timeout(limit, upload).await {
-                Ok(Ok(uploaded)) => Exchange::Taken(batch, uploaded),
-                // Reporting again would not make the registry take them.
-                Ok(Err(error @ PeerError::Refused { .. })) => {
-                    tracing::error!(%error, "the registry refused definitions of tools");
-                    Exchange::Taken(batch, Uploaded::All)
-                }
-                Ok(Err(error)) => Exchange::Failed(batch, error),
-                Err(_) => Exchange::Failed(batch, PeerError::TimedOut),
-            }
-        })
+        match self.lease.instance() {
+            Some(instance) => Box::pin(exchange.send(instance, self.ledger.batch())),
+            None => Box::pin(exchange.claim(self.lease.claim(0))),
+        }
     }
 
     /// Takes the outcome of an exchange in; gives the pause before the next one.
-    fn settle(&mut self, done: Exchange, pause: &mut Backoff) -> Duration {
-        match done {
-            Exchange::Claimed(epoch) => {
-                tracing::info!(epoch, "this instance holds the sessions");
-                pause.reset();
-                self.lease.set(Some(epoch));
-                self.ledger.report_all();
-                Duration::ZERO
-            }
-            Exchange::Taken(batch, Uploaded::All) => {
-                pause.reset();
-                self.ledger.taken(batch);
-                self.options.collect
-            }
-            Exchange::Taken(batch, Uploaded::Part) => {
-                pause.reset();
-                self.ledger.returned(batch);
-                self.options.collect
-            }
-            Exchange::Failed(batch, error) => {
-                self.ledger.returned(batch);
+    fn settle(&mut self, done: Done, pause: &mut Backoff) -> Duration {
+        let Done {
+            claimed,
+            taken,
+            shown,
+            rest,
+            error,
+        } = done;
+        if let Some(epoch) = claimed {
+            tracing::info!(epoch, "this instance holds the sessions");
+            self.lease.set(Some(epoch));
+            self.ledger.report_all();
+        }
+        let whole = rest.is_empty() && shown.is_empty();
+        self.held = match (&error, whole) {
+            (_, true) => 0,
+            (Some(_), false) => self.held.saturating_add(FAILURE),
+            (None, false) => self.held.saturating_add(1),
+        };
+        self.ledger.taken(taken);
+        self.ledger.shown(&shown);
+        self.ledger.returned(shown);
+        self.ledger.returned(rest);
+        match error {
+            Some(error) => {
                 self.fail(&error);
                 pause.next_delay()
+            }
+            None => {
+                pause.reset();
+                self.options.collect
             }
         }
     }
@@ -209,37 +189,5 @@ impl Reporter {
         } else {
             tracing::warn!(%error, "a report to the registry failed; it will be sent again");
         }
-    }
-}
-
-/// Sends one report, within a limit.
-async fn report(
-    client: &mut RegistryClient,
-    request: pb::ReportStatusRequest,
-    limit: Duration,
-) -> Result<pb::ReportStatusResponse, PeerError> {
-    match timeout(limit, client.report_status(request)).await {
-        Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(PeerError::from(&status)),
-        Err(_) => Err(PeerError::TimedOut),
-    }
-}
-
-/// One connector of a report.
-fn observed(item: &Item) -> pb::ObservedConnector {
-    let tools = item.tools.as_ref().map(|tools| pb::ObservedTools {
-        tools: tools
-            .iter()
-            .map(|tool| pb::ObservedTool {
-                name: tool.name.clone(),
-                definition_hash: tool.hash.clone(),
-            })
-            .collect(),
-    });
-    pb::ObservedConnector {
-        uid: item.uid.to_string(),
-        generation: item.status.generation,
-        status: Some(status::status(&item.status)),
-        tools,
     }
 }

@@ -14,6 +14,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
+use tracing::{Instrument as _, Span};
 
 use super::{RegistryClient, convert, lease::LeaseBoard};
 use crate::{desired::DesiredConnector, upstream::PeerError};
@@ -50,6 +51,8 @@ pub struct Resolver {
 #[derive(Debug)]
 struct Ask {
     name: ConnectorName,
+    /// The attempt to connect that asks, so that its trace goes on into the registry.
+    span: Span,
     answer: oneshot::Sender<Result<Resolved, PeerError>>,
 }
 
@@ -73,8 +76,12 @@ impl Resolver {
     /// When the registry cannot be asked, or will not answer this instance.
     pub async fn resolve(&self, name: &ConnectorName) -> Result<Resolved, PeerError> {
         let (answer, answered) = oneshot::channel();
-        let name = name.clone();
-        if self.asks.send(Ask { name, answer }).await.is_err() {
+        let ask = Ask {
+            name: name.clone(),
+            span: Span::current(),
+            answer,
+        };
+        if self.asks.send(ask).await.is_err() {
             return Err(PeerError::Stopped);
         }
         answered.await.unwrap_or(Err(PeerError::Stopped))
@@ -96,7 +103,10 @@ impl Collector {
                 () = cancel.cancelled() => return,
                 ask = self.inbox.recv() => ask,
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else {
+                // Nobody can ask any more; the end comes with everybody else's.
+                return cancel.cancelled().await;
+            };
             let mut batch = vec![first];
             let until = Instant::now() + WINDOW;
             while batch.len() < BATCH {
@@ -105,9 +115,15 @@ impl Collector {
                     Ok(None) | Err(_) => break,
                 }
             }
-            let (client, lease) = (self.client.clone(), self.lease.clone());
-            self.batches
-                .spawn_job("batch", async move { answer(client, lease, batch).await });
+            // One request can stand in one trace only; the others point to it.
+            let span = batch
+                .first()
+                .map_or_else(Span::none, |ask| ask.span.clone());
+            for ask in batch.iter().skip(1) {
+                ask.span.follows_from(&span);
+            }
+            let answered = answer(self.client.clone(), self.lease.clone(), batch);
+            self.batches.spawn_job("batch", answered.instrument(span));
         }
     }
 }
@@ -150,9 +166,7 @@ async fn answer(mut client: RegistryClient, lease: LeaseBoard, batch: Vec<Ask>) 
 
 /// The name of a reason as it stands in error details.
 pub(super) fn pb_reason(reason: pb::ErrorReason) -> &'static str {
-    reason
-        .as_str_name()
-        .trim_start_matches("ERROR_REASON_")
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
 }
 
 fn read(resolved: pb::ResolvedConnector) -> Result<Resolved, PeerError> {

@@ -63,7 +63,9 @@ fn server_info(json: &[u8]) -> String {
     let Ok(Info { name, version }) = serde_json::from_slice(json) else {
         return String::new();
     };
-    let mut text = format!("{name} {version}").trim().replace(char::is_control, " ");
+    let mut text = format!("{name} {version}")
+        .trim()
+        .replace(char::is_control, " ");
     text.truncate(text.floor_char_boundary(MAX_SERVER_INFO));
     text
 }
@@ -74,7 +76,10 @@ mod tests {
 
     #[test]
     fn a_server_describes_itself_within_bounds() {
-        assert_eq!(server_info(br#"{"name":"time","version":"1.2"}"#), "time 1.2");
+        assert_eq!(
+            server_info(br#"{"name":"time","version":"1.2"}"#),
+            "time 1.2"
+        );
         assert_eq!(server_info(br#"{"name":"a\u001b[2Jb"}"#), "a [2Jb");
         assert_eq!(server_info(b"[]"), "");
         let long = format!(r#"{{"name":"{}"}}"#, "ü".repeat(1_000));

@@ -1,0 +1,192 @@
+//! Setting and removing the values of secrets.
+
+use contracts::registry::v1 as pb;
+use database::testing::TestDatabase;
+use tonic::Code;
+
+use crate::{harness::*, vault::Mode};
+
+const ID: &str = "01932d3c-7a00-4000-8000-000000000001";
+
+fn value(place: pb::SecretPlace, name: &str, value: &str) -> pb::SecretValue {
+    pb::SecretValue {
+        place: place.into(),
+        name: name.into(),
+        value: value.into(),
+    }
+}
+
+fn header(name: &str, text: &str) -> pb::SecretValue {
+    value(pb::SecretPlace::Header, name, text)
+}
+
+fn variable(name: &str, text: &str) -> pb::SecretValue {
+    value(pb::SecretPlace::Environment, name, text)
+}
+
+fn unset(place: pb::SecretPlace, name: &str) -> pb::SecretReference {
+    pb::SecretReference {
+        place: place.into(),
+        name: name.into(),
+    }
+}
+
+fn change(
+    of: &pb::Connector,
+    values: Vec<pb::SecretValue>,
+    unset: Vec<pb::SecretReference>,
+) -> pb::SetConnectorSecretsRequest {
+    pb::SetConnectorSecretsRequest {
+        name: of.name.clone(),
+        values,
+        unset,
+        ..Default::default()
+    }
+}
+
+async fn set(client: &mut Client, request: pb::SetConnectorSecretsRequest) -> pb::Connector {
+    client
+        .set_connector_secrets(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .connector
+        .unwrap()
+}
+
+fn states(connector: &pb::Connector) -> Vec<(&str, bool)> {
+    connector
+        .secrets
+        .iter()
+        .map(|one| (one.name.as_str(), one.set))
+        .collect()
+}
+
+database::test_on_both! {
+    /// A value that was missing is set; the generation grows, and the verdict of the registry ends.
+    async fn a_missing_value_is_set(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let before = create(&mut ada, "x", http(vec![declared("X-Key")])).await;
+        assert_eq!(before.status.clone().unwrap().state(), pb::ConnectorState::Misconfigured);
+        let after = set(&mut ada, change(&before, vec![header("X-KEY", "hunter2")], vec![])).await;
+        assert_eq!(states(&after), [("x-key", true)]);
+        assert_eq!((after.generation, after.status.unwrap().state()), (2, pb::ConnectorState::Pending));
+        assert_ne!(after.etag, before.etag);
+        assert!(after.revision > before.revision);
+        assert!(after.secrets[0].update_time.is_some() && !after.secrets[0].fingerprint.is_empty());
+        let again = set(&mut ada, change(&before, vec![header("x-key", "other")], vec![])).await;
+        assert_eq!(again.generation, 3);
+        assert_eq!(suite.vault.state().of(&before.uid), [("x-key".to_owned(), 2)]);
+    }
+
+    /// Only what the specification names can be set, and everything wrong is told at once.
+    async fn only_named_secrets_are_set(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let connector = create(&mut ada, "x", http(vec![declared("X-Key"), plain("X-Plain", "p")])).await;
+        let values = vec![
+            header("X-Other", "v"),
+            header("X-Plain", "v"),
+            variable("X-Key", "v"),
+            header("X-Key", "a\r\nb"),
+            header("x-key", "v"),
+        ];
+        let refused = ada.set_connector_secrets(change(&connector, values, vec![unset(pb::SecretPlace::Header, "X-No")])).await;
+        assert_eq!(
+            fields(refused),
+            ["values[0].name", "values[1].name", "values[2].name", "values[3].value", "values[4].name", "unset[0].name"]
+        );
+        assert_eq!(fields(ada.set_connector_secrets(change(&connector, vec![], vec![])).await), ["values"]);
+        let nowhere = value(pb::SecretPlace::Unspecified, "X-Key", "v");
+        assert_eq!(fields(ada.set_connector_secrets(change(&connector, vec![nowhere], vec![])).await), ["values[0].place"]);
+        assert!(suite.vault.state().secrets.is_empty());
+    }
+
+    /// Variables are sealed together: one is set and another removed without touching the third.
+    async fn variables_are_patched(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let environment = vec![secret("A", "1"), secret("B", "2"), declared("C")];
+        let before = create(&mut ada, "x", stdio(environment)).await;
+        let request = change(&before, vec![variable("C", "3")], vec![unset(pb::SecretPlace::Environment, "A")]);
+        let after = set(&mut ada, request).await;
+        assert_eq!(states(&after), [("A", false), ("B", true), ("C", true)]);
+        assert_eq!(suite.vault.state().variables(&before.uid).into_iter().collect::<Vec<_>>(), ["B", "C"]);
+        assert_eq!(suite.vault.state().of(&before.uid), [(String::new(), 2)]);
+        let both = vec![unset(pb::SecretPlace::Environment, "B"), unset(pb::SecretPlace::Environment, "C")];
+        let empty = set(&mut ada, change(&before, vec![], both)).await;
+        assert_eq!(states(&empty), [("A", false), ("B", false), ("C", false)]);
+        assert!(suite.vault.state().secrets.is_empty());
+    }
+
+    /// A header that is unset is destroyed.
+    async fn an_unset_header_is_destroyed(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let before = create(&mut ada, "x", http(vec![secret("X-One", "1"), secret("X-Two", "2")])).await;
+        let after = set(&mut ada, change(&before, vec![], vec![unset(pb::SecretPlace::Header, "X-One")])).await;
+        assert_eq!(states(&after), [("x-one", false), ("x-two", true)]);
+        suite.vault.until("one secret", |state| state.of(&before.uid) == [("x-two".to_owned(), 1)]).await;
+    }
+
+    /// After a change of destination all values have to be entered again, and then they are bound to the new one.
+    async fn a_new_destination_needs_all_values_again(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let before = create(&mut ada, "x", stdio(vec![secret("A", "1"), secret("B", "2")])).await;
+        let mut moved = before.clone();
+        let Some(pb::connector::Transport::Stdio(transport)) = &mut moved.transport else { panic!("stdio") };
+        transport.arguments = vec!["--other".into()];
+        let request = pb::UpdateConnectorRequest { connector: Some(moved), update_mask: None };
+        let moved = ada.update_connector(request).await.unwrap().into_inner().connector.unwrap();
+        assert!(moved.secrets.iter().all(|one| one.set && one.needs_rebind));
+        assert_eq!(moved.status.unwrap().state(), pb::ConnectorState::Misconfigured);
+        suite.vault.until("leases revoked", |state| state.revoked.contains(&before.uid)).await;
+        let (code, view) = refusal(ada.set_connector_secrets(change(&before, vec![variable("A", "9")], vec![])).await);
+        assert_eq!((code, view.reason.as_str()), (Code::FailedPrecondition, "SECRET_NEEDS_REBIND"));
+        assert_eq!(view.preconditions.len(), 2);
+        // Removing alone is always possible.
+        let removed = set(&mut ada, change(&before, vec![], vec![unset(pb::SecretPlace::Environment, "B")])).await;
+        assert_eq!(states(&removed), [("A", true), ("B", false)]);
+        let values = vec![variable("A", "9"), variable("B", "8")];
+        let bound = set(&mut ada, change(&before, values, vec![])).await;
+        assert!(bound.secrets.iter().all(|one| one.set && !one.needs_rebind));
+        assert_eq!(bound.status.unwrap().state(), pb::ConnectorState::Pending);
+    }
+
+    /// A repeated request writes nothing more; its id cannot be used for anything else.
+    async fn a_repeated_request_writes_nothing_more(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let connector = create(&mut ada, "x", http(vec![declared("X-One"), declared("X-Two")])).await;
+        let request = |name| pb::SetConnectorSecretsRequest {
+            request_id: ID.into(),
+            ..change(&connector, vec![header(name, "1")], vec![])
+        };
+        let first = set(&mut ada, request("X-One")).await;
+        assert_eq!(set(&mut ada, request("X-One")).await, first);
+        assert_eq!(suite.vault.state().of(&connector.uid), [("x-one".to_owned(), 1)]);
+        assert_eq!(reason(ada.set_connector_secrets(request("X-Two")).await), "REQUEST_ID_REUSED");
+    }
+
+    /// A stale etag, a missing connector and a missing vault change nothing.
+    async fn a_refused_change_changes_nothing(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let connector = create(&mut ada, "x", http(vec![declared("X-Key")])).await;
+        let with = |etag: &str| pb::SetConnectorSecretsRequest {
+            etag: etag.into(),
+            ..change(&connector, vec![header("X-Key", "1")], vec![])
+        };
+        let (code, view) = refusal(ada.set_connector_secrets(with("\"old\"")).await);
+        assert_eq!((code, view.reason.as_str()), (Code::Aborted, "ETAG_MISMATCH"));
+        suite.vault.set(Mode::Down);
+        assert_eq!(reason(ada.set_connector_secrets(with(&connector.etag)).await), "VAULT_UNAVAILABLE");
+        suite.vault.set(Mode::Working);
+        assert_eq!(get(&mut ada, &connector.name).await.unwrap(), connector);
+        set(&mut ada, with(&connector.etag)).await;
+        delete(&mut ada, &connector.name).await.unwrap();
+        assert_eq!(reason(ada.set_connector_secrets(with("")).await), "CONNECTOR_NOT_FOUND");
+    }
+}
