@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lifecycle::Tasks;
 use percent_encoding::percent_decode_str;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, DatabaseConnection};
@@ -32,6 +33,8 @@ pub struct Database {
     /// One writer at a time on SQLite, queued here and in order: a writer that waits inside SQLite holds
     /// a connection which readers need, and is woken in no order at all.
     pub(crate) writer: Option<Arc<Semaphore>>,
+    /// Transactions that are being begun; see [`Database::begin_write`].
+    pub(crate) beginning: Arc<Tasks>,
     url: DatabaseUrl,
 }
 
@@ -54,6 +57,7 @@ impl Database {
         Ok(Self {
             connection,
             writer,
+            beginning: Arc::new(Tasks::new("database")),
             url,
         })
     }

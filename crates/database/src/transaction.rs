@@ -1,6 +1,7 @@
 //! Transactions: one kind that writes, one that reads a consistent picture, and savepoints inside them.
 //!
-//! Dropping a transaction rolls it back, also when the future that holds it is cancelled.
+//! Dropping a transaction rolls it back, also when the future that holds it is cancelled. A future that is
+//! cancelled while it begins one leaves nothing behind either: see [`Database::begin`].
 
 use std::ops::Deref;
 
@@ -8,7 +9,7 @@ use sea_orm::{
     AccessMode, DatabaseTransaction, IsolationLevel, SqliteTransactionMode, TransactionOptions,
     TransactionTrait as _,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::connect::WAIT;
 use crate::{Database, Engine, Error};
@@ -58,10 +59,10 @@ impl Database {
             },
             ..TransactionOptions::default()
         };
-        let transaction = self.connection.begin_with_options(options).await?;
+        let begun = self.begin(options, turn).await?;
         Ok(WriteTransaction {
-            transaction,
-            _turn: turn,
+            transaction: begun.transaction,
+            _turn: begun.turn,
         })
     }
 
@@ -83,9 +84,34 @@ impl Database {
             },
         };
         Ok(ReadTransaction(
-            self.connection.begin_with_options(options).await?,
+            self.begin(options, None).await?.transaction,
         ))
     }
+
+    /// Begins in a task of its own, which goes on when the caller is cancelled. sqlx forgets a BEGIN that
+    /// is dropped on its way: the pool would hand out a connection with a transaction open that nobody
+    /// commits, and the next statement on it would be lost. A transaction that has begun and whose caller
+    /// is gone is dropped whole, and so rolled back.
+    async fn begin(
+        &self,
+        options: TransactionOptions,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Begun, Error> {
+        let connection = self.connection.clone();
+        let (give, taken) = oneshot::channel();
+        self.beginning.spawn_job("begin", async move {
+            let begun = connection.begin_with_options(options).await;
+            let begun = begun.map(|transaction| Begun { transaction, turn });
+            let _caller_gone = give.send(begun);
+        });
+        Ok(taken.await.map_err(Error::unavailable)??)
+    }
+}
+
+/// A transaction that has begun, and on SQLite the writer's turn, in the order in which they must go.
+struct Begun {
+    transaction: DatabaseTransaction,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl WriteTransaction {
@@ -107,6 +133,8 @@ impl WriteTransaction {
 
     /// Marks a point to which the transaction can return. On PostgreSQL a statement that fails makes the
     /// whole transaction unusable unless it ran inside a savepoint.
+    ///
+    /// Not cancel safe: whoever drops this future must drop the transaction, too.
     ///
     /// # Errors
     /// Those of any statement.

@@ -255,6 +255,38 @@ async fn sqlite_readers_are_served_while_writers_queue() {
     writers.join_all().await;
 }
 
+database::test_on_both! {
+    /// A caller that gives up while its transaction begins leaves no connection with a transaction open:
+    /// what is written on that connection later would never be committed.
+    async fn a_begin_that_is_cancelled_leaves_no_transaction_open(place: TestDatabase) {
+        let database = place.connect().await;
+        counter(&database).await;
+        for patience in 0..200 {
+            tokio::select! {
+                biased;
+                begun = database.begin_write() => drop(begun.unwrap()),
+                () = give_up_after(patience % 10) => {}
+            }
+            tokio::select! {
+                biased;
+                begun = database.begin_read() => drop(begun.unwrap()),
+                () = give_up_after(patience % 10) => {}
+            }
+        }
+        for _ in 0..32 {
+            run(database.connection(), "UPDATE counter SET n = n + 1").await.unwrap();
+        }
+        let elsewhere = place.connect().await;
+        assert_eq!(number(elsewhere.connection(), "SELECT n FROM counter").await, 32);
+    }
+}
+
+async fn give_up_after(turns: u32) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn postgres_sees_the_application_name_and_the_time_limit() {
     let place = TestDatabase::new(Engine::Postgres).await;
