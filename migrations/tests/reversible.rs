@@ -83,6 +83,26 @@ database::test_on_both! {
         up_down_up::<Vault>(&database.connect().await).await;
     }
 
+    /// The questions that are asked again and again have an index each.
+    async fn the_vault_has_its_indexes(database: TestDatabase) {
+        let database = database.connect().await;
+        up::<Vault>(database.connection()).await.unwrap();
+        let lines = schema(&database).await;
+        for (name, columns) in [
+            ("secrets_by_scope", ["scope", "id"].as_slice()),
+            ("secrets_by_connector", ["scope", "connector", "id"].as_slice()),
+            ("secret_versions_by_data_key", ["data_key"].as_slice()),
+            ("secret_versions_by_destination", ["destination"].as_slice()),
+        ] {
+            let columns = columns.join(",");
+            let is_it = |line: &String| {
+                let line = line.replace(['"', ' '], "");
+                line.contains(name) && line.contains(&format!("({columns})"))
+            };
+            assert!(lines.iter().any(is_it), "{name} ({columns}) in {lines:?}");
+        }
+    }
+
     /// Replicas that start together apply each migration once.
     async fn four_at_once_apply_each_migration_once(database: TestDatabase) {
         let mut runs = JoinSet::new();

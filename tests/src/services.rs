@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use database::Engine;
 use database::testing::TestDatabase;
-use runtime_sync::config::PolicyChoice;
+use program::PolicyChoice;
 
 use crate::clients::Addresses;
 use crate::programs;
@@ -121,7 +121,7 @@ fn impatient() -> runtime_sync::config::Tuning {
         backoff: milliseconds(200),
         backoff_max: milliseconds(800),
         probe_interval: milliseconds(500),
-        probe_timeout: milliseconds(2_000),
+        probe_timeout: milliseconds(5_000),
         process_grace: milliseconds(500),
         presence_interval: milliseconds(1_000),
         ..runtime_sync::config::Tuning::default()

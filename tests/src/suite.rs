@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use identity::{Principal, TokenSpec};
 use names::access::{Role, Verb};
-use runtime_sync::config::PolicyChoice;
+use program::PolicyChoice;
 use tempfile::TempDir;
 use tonic::Status;
 

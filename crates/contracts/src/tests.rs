@@ -100,5 +100,5 @@ fn rules_say_where_a_request_names_its_scopes() {
     let mut seen = Vec::new();
     watch.visit_scopes(&mut |_, name| seen.push(name.to_owned()));
     assert_eq!(seen, ["users/ada", "users/bob"]);
-    assert!(registry_v1::WatchConnectorsRequest::RULE.streaming);
+    const { assert!(registry_v1::WatchConnectorsRequest::RULE.streaming) };
 }

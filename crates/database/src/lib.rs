@@ -10,6 +10,7 @@
 mod config;
 mod connect;
 mod error;
+mod retry;
 mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -19,6 +20,7 @@ mod transaction;
 pub use config::{DatabaseConfig, DatabaseUrl, DatabaseUrlError, Engine};
 pub use connect::Database;
 pub use error::Error;
+pub use retry::{Contended, retry};
 pub use schema::{Schema, SchemaError};
 pub use timestamp::timestamp;
 pub use transaction::{ReadTransaction, Savepoint, WriteTransaction};

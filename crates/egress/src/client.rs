@@ -5,12 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use policy::{Destination, Policy, ScopeKind};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use url::Url;
 
-use crate::{Error, Follow, redirect, resolver::CheckedResolver};
+use crate::{Error, redirect, resolver::CheckedResolver};
 
 /// The way out. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ impl Egress {
             .map_err(|_| Error::Request)
     }
 
-    /// Decides on a redirect that a response asks for.
+    /// Where a redirect that a response asks for leads to.
     ///
     /// # Errors
     /// [`Error::RedirectRefused`], or [`Error::Denied`] when the policy forbids the target.
@@ -113,10 +113,9 @@ impl Egress {
         &self,
         scope: ScopeKind,
         from: &Url,
-        method: &Method,
         status: StatusCode,
         headers: &HeaderMap,
-    ) -> Result<Follow, Error> {
-        redirect::decide(&self.policy, scope, from, method, status, headers)
+    ) -> Result<Url, Error> {
+        redirect::decide(&self.policy, scope, from, status, headers)
     }
 }

@@ -14,5 +14,5 @@ pub use self::{
     body::read_capped,
     client::{Egress, Timeouts},
     error::Error,
-    redirect::{Credentials, Follow, MAX_REDIRECTS},
+    redirect::MAX_REDIRECTS,
 };

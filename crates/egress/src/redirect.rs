@@ -1,9 +1,9 @@
-//! Which redirects may be followed, and with which headers.
+//! Which redirects may be followed.
 //!
-//! Invariants: the target is judged like a URL that the user had entered; a request with a body goes only where it
-//! went before (same origin, same method); credentials never leave their origin; nothing goes from `https` to `http`.
+//! Invariants: the target is judged like a URL that the user had entered; a request goes only where it went before
+//! (same origin, same method), so that neither its body nor its credentials ever leave their origin.
 
-use http::{HeaderMap, Method, StatusCode, header::LOCATION};
+use http::{HeaderMap, StatusCode, header::LOCATION};
 use policy::{Destination, Policy, ScopeKind};
 use url::Url;
 
@@ -12,43 +12,18 @@ use crate::Error;
 /// How many redirects in a row are followed.
 pub const MAX_REDIRECTS: usize = 5;
 
-/// Where to go next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Follow {
-    /// The checked target.
-    pub url: Url,
-    /// What to do with `Authorization`, cookies and every secret header.
-    pub credentials: Credentials,
-}
-
-/// Whether credentials may be sent to a redirect's target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credentials {
-    /// Same origin.
-    Keep,
-    /// Another origin.
-    Strip,
-}
-
 pub(crate) fn decide(
     policy: &Policy,
     scope: ScopeKind,
     from: &Url,
-    method: &Method,
     status: StatusCode,
     headers: &HeaderMap,
-) -> Result<Follow, Error> {
-    let safe = matches!(*method, Method::GET | Method::HEAD);
+) -> Result<Url, Error> {
     let keeps_method = matches!(
         status,
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
     );
-    let changes_method = matches!(
-        status,
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER
-    );
-    let followed = keeps_method || (safe && changes_method);
-    if !followed {
+    if !keeps_method {
         return Err(Error::RedirectRefused);
     }
     let location = headers
@@ -59,18 +34,10 @@ pub(crate) fn decide(
     let target = policy.check_url(scope, &url).map_err(Error::Denied)?;
     let origin = Destination::remote(from).map_err(Error::Denied)?;
     if target == origin {
-        return Ok(Follow {
-            url,
-            credentials: Credentials::Keep,
-        });
+        Ok(url)
+    } else {
+        Err(Error::RedirectRefused)
     }
-    if !safe || (from.scheme() == "https" && url.scheme() != "https") {
-        return Err(Error::RedirectRefused);
-    }
-    Ok(Follow {
-        url,
-        credentials: Credentials::Strip,
-    })
 }
 
 #[cfg(test)]
@@ -79,40 +46,26 @@ mod tests {
 
     use super::*;
 
-    fn decide_from(
-        from: &str,
-        method: &Method,
-        status: u16,
-        location: &str,
-    ) -> Result<(String, Credentials), Error> {
+    fn decide_from(from: &str, status: u16, location: &str) -> Result<String, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, location.parse().expect("a header"));
         let status = StatusCode::from_u16(status).expect("a status");
         let from = Url::parse(from).expect("a URL");
-        let follow = decide(
-            &Policy::default(),
-            ScopeKind::User,
-            &from,
-            method,
-            status,
-            &headers,
-        )?;
-        Ok((follow.url.to_string(), follow.credentials))
+        let policy = Policy::default();
+        decide(&policy, ScopeKind::User, &from, status, &headers).map(|url| url.to_string())
     }
 
     #[test]
-    fn a_post_follows_307_and_308_to_its_own_origin_only() {
+    fn only_307_and_308_are_followed_and_only_within_the_origin() {
         let from = "https://a.example/mcp";
         for status in [307, 308] {
-            let same = decide_from(from, &Method::POST, status, "/v2/mcp");
             assert_eq!(
-                same,
-                Ok(("https://a.example/v2/mcp".to_owned(), Credentials::Keep))
+                decide_from(from, status, "/v2/mcp").as_deref(),
+                Ok("https://a.example/v2/mcp")
             );
-            let explicit = decide_from(from, &Method::POST, status, "https://A.example:443/x");
             assert_eq!(
-                explicit,
-                Ok(("https://a.example/x".to_owned(), Credentials::Keep))
+                decide_from(from, status, "https://A.example:443/x").as_deref(),
+                Ok("https://a.example/x")
             );
             for elsewhere in [
                 "https://b.example/mcp",
@@ -120,28 +73,15 @@ mod tests {
                 "//b.example/",
             ] {
                 assert_eq!(
-                    decide_from(from, &Method::POST, status, elsewhere),
+                    decide_from(from, status, elsewhere),
                     Err(Error::RedirectRefused)
                 );
             }
         }
         for status in [300, 301, 302, 303, 304, 305] {
             assert_eq!(
-                decide_from(from, &Method::POST, status, "/v2"),
+                decide_from(from, status, "/v2"),
                 Err(Error::RedirectRefused),
-                "{status}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_get_loses_its_credentials_when_it_leaves_its_origin() {
-        let from = "https://a.example/x";
-        for status in [301, 302, 303, 307, 308] {
-            let elsewhere = decide_from(from, &Method::GET, status, "https://b.example/y");
-            assert_eq!(
-                elsewhere,
-                Ok(("https://b.example/y".to_owned(), Credentials::Strip)),
                 "{status}"
             );
         }
@@ -161,7 +101,7 @@ mod tests {
             ("https://user:password@a.example/", Refusal::Credentials),
         ] {
             assert_eq!(
-                decide_from(from, &Method::GET, 302, location),
+                decide_from(from, 307, location),
                 Err(Error::Denied(refusal)),
                 "{location}"
             );
@@ -171,16 +111,10 @@ mod tests {
     #[test]
     fn nothing_goes_from_https_to_http() {
         let mut headers = HeaderMap::new();
-        headers.insert(LOCATION, "http://b.example/".parse().expect("a header"));
+        headers.insert(LOCATION, "http://a.example/".parse().expect("a header"));
         let from = Url::parse("https://a.example/").expect("a URL");
-        let decided = decide(
-            &Policy::local(),
-            ScopeKind::User,
-            &from,
-            &Method::GET,
-            StatusCode::FOUND,
-            &headers,
-        );
+        let status = StatusCode::TEMPORARY_REDIRECT;
+        let decided = decide(&Policy::local(), ScopeKind::User, &from, status, &headers);
         assert_eq!(decided, Err(Error::RedirectRefused));
     }
 }

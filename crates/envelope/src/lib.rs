@@ -16,6 +16,7 @@ mod context;
 mod error;
 mod key;
 mod mac;
+mod ring;
 mod sealed;
 mod wrap;
 
@@ -23,5 +24,6 @@ pub use context::{Context, DeploymentId, FieldKind, MAX_FIELD_NAME, ScopeHash};
 pub use error::Error;
 pub use key::{Key, random};
 pub use mac::{MacKey, TAG_LEN};
+pub use ring::{MacRing, TAG_PREFIX};
 pub use sealed::{MAX_ENVELOPE, MAX_PLAINTEXT, OVERHEAD, key_id, open, seal};
 pub use wrap::{KeyKind, WRAPPED_LEN, WrapContext, unwrap, wrap};

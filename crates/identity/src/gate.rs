@@ -45,6 +45,15 @@ impl Gate {
         }
     }
 
+    /// Forgets the rules of all but these services, such as `package.v1.Service`.
+    #[must_use]
+    pub fn of_services(mut self, names: &[&str]) -> Self {
+        let service = |path: &str| Some(path.strip_prefix('/')?.split_once('/')?.0.to_owned());
+        self.methods
+            .retain(|path, _| service(path).is_some_and(|name| names.contains(&name.as_str())));
+        self
+    }
+
     /// Opens one more path to everybody. For health and reflection only.
     #[must_use]
     pub fn public(mut self, path: impl Into<String>) -> Self {
@@ -159,6 +168,17 @@ mod tests {
                 .admit(path, &headers("Bearer caller-token"))
                 .expect_err("denied");
             assert_eq!(denial, Denial::MethodUnknown, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_methods_of_other_services_are_unknown() {
+        let caller = headers("Bearer caller-token");
+        let ours = gate().of_services(&["test.v1.TestService"]);
+        assert!(ours.admit(PATH, &caller).is_ok());
+        for others in [&[][..], &["test.v1.Test", "test.v1", "TestService"]] {
+            let denial = gate().of_services(others).admit(PATH, &caller);
+            assert_eq!(denial.expect_err("denied"), Denial::MethodUnknown);
         }
     }
 

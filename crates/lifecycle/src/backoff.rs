@@ -15,37 +15,26 @@ pub enum Jitter {
     Full,
 }
 
-/// A growing series of delays: `initial`, `initial × factor`, … never above `max`.
+/// A growing series of delays: `initial`, twice that, twice that again, … never above `max`.
 ///
-/// An endless iterator; [`Backoff::reset`] starts the series anew after a success.
+/// Endless; [`Backoff::reset`] starts the series anew after a success.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     initial: Duration,
-    factor: f64,
     max: Duration,
     jitter: Jitter,
     attempts: u32,
 }
 
 impl Backoff {
-    /// A series with factor 2 and [`Jitter::Full`].
+    /// A series with [`Jitter::Full`].
     #[must_use]
     pub fn new(initial: Duration, max: Duration) -> Self {
         Self {
             initial,
-            factor: 2.0,
             max,
             jitter: Jitter::Full,
             attempts: 0,
-        }
-    }
-
-    /// Sets by how much each delay exceeds the one before; below 1 counts as 1.
-    #[must_use]
-    pub fn factor(self, factor: f64) -> Self {
-        Self {
-            factor: factor.max(1.0),
-            ..self
         }
     }
 
@@ -53,12 +42,6 @@ impl Backoff {
     #[must_use]
     pub fn jitter(self, jitter: Jitter) -> Self {
         Self { jitter, ..self }
-    }
-
-    /// How many delays were given out since the start or the last [`Backoff::reset`].
-    #[must_use]
-    pub fn attempts(&self) -> u32 {
-        self.attempts
     }
 
     /// Starts the series anew.
@@ -70,7 +53,7 @@ impl Backoff {
     pub fn next_delay(&mut self) -> Duration {
         let exponent = i32::try_from(self.attempts).unwrap_or(i32::MAX);
         self.attempts = self.attempts.saturating_add(1);
-        let grown = self.initial.as_secs_f64() * self.factor.powi(exponent);
+        let grown = self.initial.as_secs_f64() * 2_f64.powi(exponent);
         // Beyond the range of a Duration the growth is infinite, and the cap holds.
         let delay = Duration::try_from_secs_f64(grown)
             .unwrap_or(self.max)
@@ -80,14 +63,6 @@ impl Backoff {
             Jitter::Equal => delay / 2 + (delay / 2).mul_f64(rand::random()),
             Jitter::Full => delay.mul_f64(rand::random()),
         }
-    }
-}
-
-impl Iterator for Backoff {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(self.next_delay())
     }
 }
 
@@ -102,13 +77,8 @@ mod tests {
     #[test]
     fn delays_double_up_to_the_cap_and_start_anew_after_a_reset() {
         let mut backoff = backoff(Jitter::None);
-        let delays: Vec<u128> = backoff
-            .by_ref()
-            .take(6)
-            .map(|delay| delay.as_millis())
-            .collect();
+        let delays: Vec<u128> = (0..6).map(|_| backoff.next_delay().as_millis()).collect();
         assert_eq!(delays, [100, 200, 400, 800, 1000, 1000]);
-        assert_eq!(backoff.attempts(), 6);
         backoff.reset();
         assert_eq!(backoff.next_delay(), Duration::from_millis(100));
     }
@@ -116,7 +86,10 @@ mod tests {
     #[test]
     fn a_thousand_failures_still_give_the_cap() {
         let mut backoff = backoff(Jitter::None);
-        assert_eq!(backoff.nth(5_000), Some(Duration::from_secs(1)));
+        for _ in 0..5_000 {
+            backoff.next_delay();
+        }
+        assert_eq!(backoff.next_delay(), Duration::from_secs(1));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Named task sets: the only way to start a task.
 //!
 //! The invariant: a task ends no later than the set it was started in. `stop` cancels, joins under
-//! a deadline and aborts the rest; dropping the set aborts at once. A task that ends before it was
-//! told to, or panics, is logged and told to whoever awaits [`Tasks::early_end`].
+//! a deadline and aborts the rest; dropping the set aborts at once. A task meant to last that ends
+//! before it was told to, by a panic too, is logged and told to whoever awaits [`Tasks::early_end`].
+//! A job that panics is logged, and ends nothing but itself.
 //!
 //! Not here: restarting. Exit of a task is data; its supervisor decides.
 
@@ -48,7 +49,7 @@ struct Table {
     children: Vec<Weak<Inner>>,
 }
 
-/// A task that ended though nobody had asked it to.
+/// A task meant to last that ended though nobody had asked it to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EarlyEnd {
     /// The set the task was started in.
@@ -140,7 +141,8 @@ impl Tasks {
         self.inner.spawn(name.into(), Kind::Service, future);
     }
 
-    /// Starts a task that may end when its work is done; only a panic is reported.
+    /// Starts a task that may end when its work is done. A panic is logged at ERROR and ends only
+    /// this task: whoever waits for its work has to notice, by a closed channel or a drop guard.
     pub fn spawn_job<F>(&self, name: impl Into<Cow<'static, str>>, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -148,8 +150,8 @@ impl Tasks {
         self.inner.spawn(name.into(), Kind::Job, future);
     }
 
-    /// Completes at the first task, of this set or a child set, that ended early; at once if that
-    /// was before. Cancel safe.
+    /// Completes at the first task meant to last, of this set or a child set, that ended early; at
+    /// once if that was before. Jobs do not count. Cancel safe.
     pub async fn early_end(&self) -> EarlyEnd {
         let mut ends = self.inner.early_end.subscribe();
         match ends.wait_for(Option::is_some).await.as_deref() {
@@ -283,7 +285,11 @@ impl Inner {
             cause,
         };
         tracing::error!("{end}");
-        self.report(&end);
+        match kind {
+            Kind::Service => self.report(&end),
+            // One call's or one session's bug is not the end of everybody else's.
+            Kind::Job => {}
+        }
     }
 
     fn report(&self, end: &EarlyEnd) {

@@ -7,12 +7,14 @@
 
 mod address;
 mod destination;
+mod program;
 mod refusal;
 mod rules;
 
 pub use self::{
     address::{AddressClass, classify, classify_host},
-    destination::{Destination, normalise_command},
+    destination::Destination,
+    program::{Program, Variable, VariableValue, normalise_command},
     refusal::Refusal,
     rules::{Commands, HostPattern, Hosts, Policy, Rules, ScopeKind},
 };

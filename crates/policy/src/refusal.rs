@@ -21,6 +21,8 @@ pub enum Refusal {
     Address(AddressClass),
     /// The command is neither an absolute path nor a bare name, or contains a NUL character.
     InvalidCommand,
+    /// A variable is named twice, or the environment or working directory contains a NUL character.
+    InvalidEnvironment,
     /// The scope may not run this command.
     Command,
 }
@@ -30,9 +32,11 @@ impl Refusal {
     #[must_use]
     pub const fn is_invalid(self) -> bool {
         match self {
-            Self::InvalidUrl | Self::Credentials | Self::UnknownScheme | Self::InvalidCommand => {
-                true
-            }
+            Self::InvalidUrl
+            | Self::Credentials
+            | Self::UnknownScheme
+            | Self::InvalidCommand
+            | Self::InvalidEnvironment => true,
             Self::PlainHttp | Self::Host | Self::Address(_) | Self::Command => false,
         }
     }
@@ -50,6 +54,9 @@ impl Refusal {
             Self::Host => "the policy does not allow this host",
             Self::Address(class) => class.refusal(),
             Self::InvalidCommand => "the command must be an absolute path or a bare program name",
+            Self::InvalidEnvironment => {
+                "environment and working directory must not repeat a name or contain NUL characters"
+            }
             Self::Command => "the policy does not allow this scope to run this command",
         }
     }

@@ -7,7 +7,10 @@ use std::net::IpAddr;
 
 use url::Url;
 
-use crate::{AddressClass, Destination, Refusal, classify, classify_host, normalise_command};
+use crate::{
+    AddressClass, Destination, Refusal, classify, classify_host,
+    program::{command_line, normalise_command},
+};
 
 /// The kinds of scope, which may be treated differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -185,7 +188,7 @@ impl Policy {
         command: &str,
         arguments: &[A],
     ) -> Result<String, Refusal> {
-        Destination::stdio(command, arguments)?;
+        command_line(command, arguments)?;
         let command = normalise_command(command)?;
         let allowed = match &self.rules(scope).commands {
             Commands::None => false,

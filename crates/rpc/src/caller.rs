@@ -4,7 +4,10 @@
 //! names was checked, and before anything was looked up. A foreign name is answered exactly like a
 //! missing one.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use identity::{Denial, Principal};
 use lifecycle::CancellationToken;
@@ -49,8 +52,21 @@ pub fn authorise<M: ScopedRequest>(request: Request<M>) -> Result<(Caller, M), S
 /// # Errors
 /// INTERNAL if the request did not come through the authentication layer.
 pub fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
+    if let Some(reached) = request.extensions().get::<Reached>() {
+        reached.0.store(true, Ordering::Relaxed);
+    }
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| RichError::internal(&NotAuthenticated).into())
+}
+
+/// In a request's extensions: whether a handler has taken it, which it can only if it was readable.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reached(Arc<AtomicBool>);
+
+impl Reached {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Caller {

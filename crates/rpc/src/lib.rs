@@ -9,6 +9,7 @@
 
 mod caller;
 mod deadline;
+mod record;
 mod server;
 
 pub mod client;

@@ -34,7 +34,7 @@ pub fn page_size(requested: i32, default: u32, max: u32) -> Result<u32, RichErro
     }
 }
 
-/// Makes and checks page tokens. All replicas that serve one list need the same key.
+/// Makes and checks page tokens.
 pub struct Pager {
     mac: Hmac<Sha256>,
 }
@@ -47,12 +47,8 @@ impl std::fmt::Debug for Pager {
 
 impl Pager {
     /// Tokens that hold for as long as `key` is kept.
-    ///
-    /// # Panics
-    /// Never: HMAC takes keys of any length.
-    #[must_use]
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    pub fn with_key(key: &[u8; 32]) -> Self {
+    fn with_key(key: &[u8; 32]) -> Self {
         Self {
             mac: Hmac::new_from_slice(key).expect("any length is valid"),
         }

@@ -2,7 +2,8 @@
 //!
 //! The order, outermost first: trace context → panic to INTERNAL → load shed and concurrency limit
 //! (one step: permits) → deadline and drain → authentication and method table → the services.
-//! Permits, deadline and panic guard hold until the response's body has ended.
+//! Permits, deadline and panic guard hold until the response's body has ended, or has been given up
+//! because nobody read it.
 //!
 //! Not here: handlers. The transport is hyper's own and not tonic's, because tonic's server adds a
 //! timer of its own that answers CANCELLED, and waits for silent connections for ever.
@@ -10,6 +11,7 @@
 mod admission;
 mod authentication;
 mod body;
+mod calls;
 mod connections;
 mod health;
 mod lifetime;
@@ -18,7 +20,7 @@ mod panics;
 mod reflection;
 mod trace;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use http::{Request, Response};
 use identity::Gate;
@@ -30,7 +32,6 @@ pub use connections::{BindError, Listener};
 pub use health::Health;
 pub use options::{Limits, Reflection, ServerOptions};
 pub use reflection::StartError;
-pub(crate) use trace::name as code_name;
 
 /// What every layer wraps and is. A layer answers refusals itself; nothing fails.
 type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -87,13 +88,16 @@ impl Server {
 
     /// Starts serving. Health is NOT_SERVING until [`Running::set_ready`].
     ///
+    /// Of the gate's rules only those of the services added here count: the methods of others are
+    /// as unknown as those of nobody.
+    ///
     /// # Errors
     /// When a descriptor set cannot be decoded.
     pub fn start(mut self, listener: Listener) -> Result<Running, StartError> {
         let address = listener.address();
         let health = Health::new(&self.names);
         self.routes.add_service(health.service());
-        let mut gate = self.gate;
+        let mut gate = self.gate.of_services(&self.names);
         for path in health::PATHS {
             gate = gate.public(*path);
         }
@@ -176,16 +180,13 @@ impl Running {
         self.tasks.early_end().await
     }
 
-    /// Ends in order: health NOT_SERVING; `drain_delay`, so that balancers notice; streams are told
-    /// and, after `stream_grace`, ended with UNAVAILABLE; no more connections, GOAWAY on those
-    /// there are; calls in flight may finish until `drain_timeout`; then everything is cut.
+    /// Ends in order: health NOT_SERVING; streams are told and, after `stream_grace`, ended with
+    /// UNAVAILABLE; no more connections, GOAWAY on those there are; calls in flight may finish
+    /// until `drain_timeout`; then everything is cut.
     ///
-    /// Takes at most `drain_delay + drain_timeout` and a second.
+    /// Takes at most `drain_timeout` and a second.
     pub async fn stop(self) -> Stopped {
         self.health.set_ready(false);
-        if self.options.drain_delay > Duration::ZERO {
-            tokio::time::sleep(self.options.drain_delay).await;
-        }
         self.draining.cancel();
         // The set's token is what the accept loop and every connection wait for.
         self.tasks.stop(self.options.drain_timeout).await

@@ -156,6 +156,10 @@ where
 {
     let spans = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("patchbay"))
+        // Work at every entry of every span, for what nobody here asks: our context is the span's.
+        .with_context_activation(false)
+        .with_tracked_inactivity(false)
+        .with_threads(false)
         .with_filter(filter::exported());
     let lines = lines(options.format, writer)
         .with_filter(filter::requested(&options.log)?.and(filter::ceiling()));

@@ -73,6 +73,6 @@ fn deny(workspace: &Workspace, gates: &mut Gates) {
         let how = "cargo-deny is not installed: licences and bans are unchecked";
         return gates.missing("dependencies", how);
     }
-    let words = ["deny", "--offline", "check", "bans", "licenses", "sources"];
+    let words = ["deny", "check", "bans", "licenses", "sources"];
     gates.command("dependencies", workspace.cargo(&words));
 }

@@ -40,6 +40,8 @@ enum Command {
     RealServers,
     /// Seeded chaos on the whole suite, for at most the time that is given.
     Soak(soak::Arguments),
+    /// Every property test with many random inputs.
+    Fuzz(soak::FuzzArguments),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::run(&workspace),
         Command::RealServers => servers::run(&workspace),
         Command::Soak(arguments) => soak::run(&workspace, &arguments, ci),
+        Command::Fuzz(arguments) => soak::fuzz(&workspace, &arguments, ci),
     });
     match outcome {
         Ok(code) => code,

@@ -18,6 +18,8 @@ pub(crate) enum Selection {
     Conformance,
     /// Seeded chaos, which takes as long as it is given.
     Soak(Duration),
+    /// The unit tests, with this many random inputs for each property.
+    Fuzz(u32),
 }
 
 impl Selection {
@@ -27,6 +29,7 @@ impl Selection {
             Self::Everything => "tests",
             Self::Conformance => "conformance",
             Self::Soak(_) => "soak",
+            Self::Fuzz(_) => "fuzz",
         }
     }
 
@@ -34,10 +37,12 @@ impl Selection {
         const ALL: &str = "not (package(integration-tests) and test(/^(soak|conformance)::/))";
         const CONFORMANCE: &str = "package(integration-tests) and test(/^conformance::/)";
         const SOAK: &str = "package(integration-tests) and test(/^soak::/)";
+        const UNITS: &str = "kind(lib) or package(envelope)";
         match self {
             Self::Everything => &["-E", ALL],
             Self::Conformance => &["--test-threads", "1", "-E", CONFORMANCE],
             Self::Soak(_) => &["--profile", "soak", "-E", SOAK],
+            Self::Fuzz(_) => &["--profile", "fuzz", "-E", UNITS],
         }
     }
 
@@ -53,6 +58,7 @@ impl Selection {
                 "1",
             ],
             Self::Soak(_) => &["--test", "suite", "--", "soak::", "--nocapture"],
+            Self::Fuzz(_) => &["--lib"],
         }
     }
 }
@@ -98,8 +104,14 @@ impl Runner {
             .args(["--workspace", "--locked", "--no-fail-fast"])
             .args(arguments);
         command.env("PATCHBAY_TEST_POSTGRES", postgres.url());
-        if let Selection::Soak(time) = selection {
-            command.env("PATCHBAY_TEST_SOAK_SECONDS", time.as_secs().to_string());
+        match selection {
+            Selection::Everything | Selection::Conformance => {}
+            Selection::Soak(time) => {
+                command.env("PATCHBAY_TEST_SOAK_SECONDS", time.as_secs().to_string());
+            }
+            Selection::Fuzz(inputs) => {
+                command.env("PROPTEST_CASES", inputs.to_string());
+            }
         }
         command
     }

@@ -1,6 +1,7 @@
-//! `cargo xtask soak`: seeded chaos from the suite's `soak` module, inside a budget of time.
+//! `cargo xtask soak`: seeded chaos from the suite's `soak` module, inside a budget of time; and
+//! `cargo xtask fuzz`: every property test with many more random inputs than usual.
 //!
-//! There is no fuzzing yet, and this command does not pretend to any: it runs what the module holds.
+//! Coverage-guided fuzzing is *not* here: it needs a nightly compiler.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,8 +37,26 @@ impl Default for Arguments {
     }
 }
 
+/// What `cargo xtask fuzz` takes.
+#[derive(clap::Args)]
+pub(crate) struct FuzzArguments {
+    /// How many random inputs each property gets.
+    #[arg(long, default_value_t = 20_000)]
+    inputs: u32,
+}
+
 /// Builds what is needed and runs the chaos.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments, ci: bool) -> Result<ExitCode> {
+    let selection = Selection::Soak(Duration::from_secs(arguments.seconds));
+    run_alone(workspace, selection, ci)
+}
+
+/// Builds what is needed and runs the properties.
+pub(crate) fn fuzz(workspace: &Workspace, arguments: &FuzzArguments, ci: bool) -> Result<ExitCode> {
+    run_alone(workspace, Selection::Fuzz(arguments.inputs), ci)
+}
+
+fn run_alone(workspace: &Workspace, selection: Selection, ci: bool) -> Result<ExitCode> {
     let mut gates = Gates::new();
     if !verify::build(workspace, &mut gates) {
         return Ok(gates.finish());
@@ -45,7 +64,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments, ci: bool) -> Res
     let runner = gates.check("test runner", || Runner::find(workspace, ci));
     let postgres = gates.check("PostgreSQL", Postgres::find_or_start);
     if let (Some(runner), Some(postgres)) = (runner, postgres) {
-        let selection = Selection::Soak(Duration::from_secs(arguments.seconds));
         gates.command(
             selection.name(),
             runner.command(workspace, selection, &postgres),

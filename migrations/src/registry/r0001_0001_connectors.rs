@@ -256,6 +256,7 @@ fn indexes() -> Vec<IndexCreateStatement> {
         plain("tombstones_by_revision", "tombstones", &["revision"]),
         plain("requests_by_time", "requests", &["create_time"]),
         plain("outbox_by_time", "outbox", &["next_attempt_time"]),
+        plain("outbox_by_connector", "outbox", &["connector_uid"]),
     ]
 }
 

@@ -25,7 +25,13 @@ impl MigrationTrait for Migration {
             .table("tools")
             .col("definition_hash")
             .to_owned();
-        manager.create_index(by_hash).await
+        manager.create_index(by_hash).await?;
+        let by_use = Index::create()
+            .name("definitions_by_used_time")
+            .table("definitions")
+            .col("used_time")
+            .to_owned();
+        manager.create_index(by_use).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -55,13 +61,14 @@ fn tools() -> TableCreateStatement {
         .to_owned()
 }
 
+/// The content stands last: SQLite reads what is before it without following a long row to its end.
 fn definitions() -> TableCreateStatement {
     Table::create()
         .table("definitions")
         .col(string("hash").primary_key())
-        .col(binary("content"))
+        .col(big_integer("used_time"))
         .col(text("title"))
         .col(text("description"))
-        .col(big_integer("create_time"))
+        .col(binary("content"))
         .to_owned()
 }

@@ -50,6 +50,19 @@ impl MigrationTrait for Migration {
                 .col("scope")
                 .col("id")
                 .to_owned(),
+            Index::create()
+                .name("secrets_by_connector")
+                .table("secrets")
+                .col("scope")
+                .col("connector")
+                .col("id")
+                .to_owned(),
+            // Answers "does anything still go there" when destinations are forgotten.
+            Index::create()
+                .name("secret_versions_by_destination")
+                .table("secret_versions")
+                .col("destination")
+                .to_owned(),
             // Answers "does anything still need this key" when a term is retired.
             Index::create()
                 .name("secret_versions_by_data_key")
@@ -93,7 +106,8 @@ fn destinations() -> TableCreateStatement {
         .to_owned()
 }
 
-/// `head_mac` binds secret, current version, state and destination together.
+/// `head_mac` binds secret, current version, state and destination together. The destination is no foreign
+/// key: it stays part of what the MAC says when nothing goes there any more and its record is gone.
 fn secrets() -> TableCreateStatement {
     Table::create()
         .table("secrets")
@@ -108,21 +122,16 @@ fn secrets() -> TableCreateStatement {
         .col(binary("head_mac"))
         .col(big_integer("create_time"))
         .col(big_integer("update_time"))
-        .foreign_key(
-            ForeignKey::create()
-                .from("secrets", "destination")
-                .to("destinations", "id"),
-        )
         .to_owned()
 }
 
-/// A destroyed version has neither envelope nor key.
+/// A destroyed version has neither envelope nor key nor destination.
 fn secret_versions() -> TableCreateStatement {
     Table::create()
         .table("secret_versions")
         .col(uuid("secret"))
         .col(big_integer("version"))
-        .col(uuid("destination"))
+        .col(uuid_null("destination"))
         .col(uuid_null("data_key"))
         .col(binary_null("envelope"))
         .col(string("state"))

@@ -8,9 +8,9 @@ use std::{net::SocketAddr, time::Duration};
 use contracts::registry::v1::connector_service_server::ConnectorServiceServer;
 use database::{Database, DatabaseConfig, Schema, SchemaError};
 use identity::{Gate, StaticTokens, TokensFileError};
-use lifecycle::{CancellationToken, Clock, EarlyEnd, Tasks};
+use lifecycle::{Clock, EarlyEnd, Tasks};
 use rpc::{
-    BindError, Health, Listener, Running, Server, ServerOptions,
+    BindError, Listener, Running, Server, ServerOptions,
     client::{ClientOptions, ConnectError, Token},
 };
 
@@ -24,7 +24,6 @@ use crate::{
 };
 
 const STOP_GRACE: Duration = Duration::from_secs(5);
-const PING_EVERY: Duration = Duration::from_secs(5);
 /// The contract's longest silence of a watch, less a little for the way.
 const LONGEST_SILENCE: Duration = Duration::from_secs(28);
 const PACKAGE: &str = "/patchbay.registry.v1.";
@@ -94,15 +93,10 @@ impl App {
             .await
             .map_err(StartError::Feed)?;
         let vault = connect_vault(&config)?;
-        let registry = Registry::new(store, vault, clock, settings(&config));
         let tasks = Tasks::new("connector-registry");
-        let (worker, sweeper, follower) = (registry.clone(), registry.clone(), registry.clone());
-        let stop = tasks.token();
-        tasks.spawn("outbox", async move { worker.work_off(stop).await });
-        let stop = tasks.token();
-        tasks.spawn("sweeper", async move { sweeper.keep_clean(stop).await });
-        let stop = tasks.token();
-        tasks.spawn("feed", async move { follower.follow_feed(stop).await });
+        let detached = tasks.child("detached");
+        let registry = Registry::new(store, vault, clock, settings(&config), detached);
+        start_workers(&registry, &tasks);
         let service = Service::new(registry, tasks.child("watches"));
         let gate = Gate::new(tokens, rules(PACKAGE));
         let server = Server::new(ServerOptions::default(), gate)
@@ -111,7 +105,7 @@ impl App {
             .start(listener)?;
         tasks.spawn(
             "database-watch",
-            watch_database(database.clone(), server.health(), tasks.token()),
+            program::watch_database(database.clone(), server.health(), tasks.token()),
         );
         server.set_ready(true);
         tracing::info!(address = %server.address(), database = %database.url(), "connector-registry serves");
@@ -152,6 +146,17 @@ impl App {
         let clean = served.is_clean() && worked.is_clean();
         tracing::info!(clean, "connector-registry stopped");
     }
+}
+
+fn start_workers(registry: &Registry, tasks: &Tasks) {
+    let (worker, stop) = (registry.clone(), tasks.token());
+    tasks.spawn("revocations", async move { worker.revoke(stop).await });
+    let (worker, stop) = (registry.clone(), tasks.token());
+    tasks.spawn("outbox", async move { worker.work_off(stop).await });
+    let (worker, stop) = (registry.clone(), tasks.token());
+    tasks.spawn("sweeper", async move { worker.keep_clean(stop).await });
+    let (worker, stop) = (registry.clone(), tasks.token());
+    tasks.spawn("feed", async move { worker.follow_feed(stop).await });
 }
 
 fn settings(config: &Config) -> Settings {
@@ -202,19 +207,4 @@ async fn open_database(config: &Config) -> Result<Database, StartError> {
 /// Connects as the registry does.
 pub(crate) async fn connect(url: database::DatabaseUrl) -> Result<Database, database::Error> {
     Database::connect(DatabaseConfig::new(url, "connector-registry")).await
-}
-
-/// Ready is who can reach the database.
-async fn watch_database(database: Database, health: Health, cancel: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(PING_EVERY) => {}
-        }
-        let answer = database.ping().await;
-        if let Err(error) = &answer {
-            tracing::warn!(%error, "the database does not answer");
-        }
-        health.set_ready(answer.is_ok());
-    }
 }

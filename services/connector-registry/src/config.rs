@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use database::DatabaseUrl;
 use policy::Policy;
+use program::{Migrate, PolicyChoice, Problems, within};
 
 use crate::registry::Settings;
 
@@ -146,30 +147,6 @@ pub(crate) enum Command {
     Migrate(Migrate),
 }
 
-/// What to do with the schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub(crate) enum Migrate {
-    /// Apply every pending migration
-    Up,
-    /// Undo the last migrations; what only they can hold is lost
-    Down {
-        /// How many to undo
-        #[arg(long, default_value_t = 1)]
-        steps: u32,
-    },
-    /// List the migrations and whether they are applied
-    Status,
-}
-
-/// Which URLs and commands connectors may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PolicyChoice {
-    /// Public https for all; commands for `system` connectors only
-    Default,
-    /// Any command, plain http, this machine and private networks for all: for one person's machine
-    Local,
-}
-
 /// Settings as they were typed. Texts, so that all problems can be reported together.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Arguments {
@@ -257,36 +234,16 @@ pub(crate) struct Arguments {
     slow_reader_seconds: String,
 }
 
-/// Everything that is wrong with the settings, each in a line of its own.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Problems(Vec<String>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|problem| writeln!(f, "error: {problem}"))
-    }
-}
-
-impl Problems {
-    fn note<T>(&mut self, setting: &str, value: Result<T, impl fmt::Display>) -> Option<T> {
-        value
-            .map_err(|problem| self.0.push(format!("--{setting}: {problem}")))
-            .ok()
-    }
-}
-
 impl Arguments {
     /// The address alone, which is all a health check needs.
     pub(crate) fn listen(&self) -> Result<SocketAddr, Problems> {
-        let mut problems = Problems(Vec::new());
+        let mut problems = Problems::new();
         problems.note("listen", self.listen.parse()).ok_or(problems)
     }
 
     /// The database alone, which is all a migration needs.
     pub(crate) fn database_url(&self) -> Result<DatabaseUrl, Problems> {
-        let mut problems = Problems(Vec::new());
+        let mut problems = Problems::new();
         let url = self.parse_database_url();
         problems.note("database-url", url).ok_or(problems)
     }
@@ -299,7 +256,7 @@ impl Arguments {
 
     /// The whole configuration, or everything that is wrong with it.
     pub(crate) fn config(self) -> Result<Config, Problems> {
-        let mut problems = Problems(Vec::new());
+        let mut problems = Problems::new();
         let listen = problems.note("listen", self.listen.parse());
         let database_url = problems.note("database-url", self.parse_database_url());
         let tokens_file = problems.note("tokens-file", self.tokens_file.ok_or("is required"));
@@ -332,10 +289,7 @@ impl Arguments {
         else {
             return Err(problems);
         };
-        let policy = match self.policy {
-            PolicyChoice::Default => Policy::default(),
-            PolicyChoice::Local => Policy::local(),
-        };
+        let policy = self.policy.policy();
         let seconds = |number: u32| Duration::from_secs(number.into());
         Ok(Config {
             listen,
@@ -350,13 +304,6 @@ impl Arguments {
             slow_reader: seconds(slow_reader),
             ..Config::new(database_url, tokens_file)
         })
-    }
-}
-
-fn within(text: &str, least: u32, most: u32) -> Result<u32, String> {
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        Ok(_) | Err(_) => Err(format!("must be a number from {least} to {most}")),
     }
 }
 

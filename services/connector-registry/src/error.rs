@@ -63,6 +63,15 @@ pub enum Error {
     /// The creation took so long that it was given up.
     #[error("the creation was given up")]
     GivenUp,
+    /// The registry stopped while it was at work; what was begun may have been done.
+    #[error("the registry stopped while it was at work")]
+    Interrupted,
+    /// The service is about to stop, and does not wait any more.
+    #[error("the service is shutting down")]
+    Draining,
+    /// As many callers wait as may.
+    #[error("too many callers wait")]
+    TooManyWaits,
     /// The database cannot be reached or is too busy.
     #[error("the database cannot be reached or is too busy")]
     DatabaseUnavailable(#[source] database::Error),

@@ -15,12 +15,13 @@ mod sweep;
 mod wait;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use lifecycle::Clock;
+use lifecycle::{Clock, Tasks};
 use names::{ConnectorUid, ScopeName};
 use policy::{Policy, Refusal};
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, oneshot};
+use tracing::Instrument as _;
 
 pub use self::{
     create::CreateRequest,
@@ -66,6 +67,8 @@ pub struct Settings {
     pub progress: Duration,
     /// How long a watcher may take to read on.
     pub slow_reader: Duration,
+    /// How many callers may wait for a connector at the same time, so that they leave room for other calls.
+    pub waits: usize,
 }
 
 impl Default for Settings {
@@ -79,6 +82,7 @@ impl Default for Settings {
             deletions: Duration::from_secs(24 * 60 * 60),
             progress: Duration::from_secs(15),
             slow_reader: Duration::from_secs(10),
+            waits: 128,
         }
     }
 }
@@ -90,10 +94,14 @@ pub struct Registry {
     vault: Vault,
     clock: Clock,
     settings: Arc<Settings>,
-    /// There is work owed to the vault.
+    /// Where work goes on whose caller is gone.
+    detached: Arc<Tasks>,
+    /// There may be leases to end.
+    revocable: Arc<Notify>,
+    /// There may be other work owed to the vault.
     owed: Arc<Notify>,
-    /// There is a creation to clear away.
-    abandoned: Arc<Notify>,
+    /// Callers that may wait at the same time.
+    waits: Arc<Semaphore>,
     /// Held while secrets of a connector are written or removed, so that a removal never hits a newer value.
     writing: Arc<[Mutex<()>; STRIPES]>,
 }
@@ -108,16 +116,25 @@ pub struct Shown {
 }
 
 impl Registry {
-    /// A registry over this database and vault.
+    /// A registry over this database and vault; what must be finished although its caller is gone is finished in
+    /// `detached`.
     #[must_use]
-    pub fn new(store: Store, vault: Vault, clock: Clock, settings: Settings) -> Self {
+    pub fn new(
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        settings: Settings,
+        detached: Tasks,
+    ) -> Self {
         Self {
             store,
             vault,
             clock,
+            waits: Arc::new(Semaphore::new(settings.waits)),
             settings: Arc::new(settings),
+            detached: Arc::new(detached),
+            revocable: Arc::default(),
             owed: Arc::default(),
-            abandoned: Arc::default(),
             writing: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
         }
     }
@@ -157,14 +174,31 @@ impl Registry {
         }
     }
 
+    /// Does `work` to its end, also when the caller is gone meanwhile: what has begun to be sealed is to be referred to
+    /// or given up, and not left lying.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (tell, told) = oneshot::channel();
+        let work = async move {
+            let _caller_gone = tell.send(work.await);
+        };
+        self.detached.spawn_job(name, work.in_current_span());
+        // Nothing is told when the registry stops, or when the work panics.
+        told.await.unwrap_or(Err(Error::Interrupted))
+    }
+
     async fn writing(&self, uid: ConnectorUid) -> MutexGuard<'_, ()> {
+        self.write_lock(uid).lock().await
+    }
+
+    fn write_lock(&self, uid: ConnectorUid) -> &Mutex<()> {
         let stripe = uid.as_uuid().as_u128() % (STRIPES as u128);
         // The remainder is below the length.
         let stripe = usize::try_from(stripe).unwrap_or_default();
-        match self.writing.get(stripe) {
-            Some(lock) => lock.lock().await,
-            None => self.writing[0].lock().await,
-        }
+        self.writing.get(stripe).unwrap_or(&self.writing[0])
     }
 
     fn judge(&self, scope: &ScopeName, transport: &Transport) -> Result<()> {

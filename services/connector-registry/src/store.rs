@@ -32,10 +32,9 @@ pub use self::{
     create::{Begun, NewConnector, RequestKey},
     filters::Selection,
     mutate::{Deletion, Mutation},
-    outbox::{Action, Claimed, NewTask, Variables},
+    outbox::{Action, Claimed, NewTask, Superseded, Tasks},
     queries::ListQuery,
     report::{Observed, ObservedTool, Reported, Reporter},
-    retention::Provisioning,
     tools::{ToolCursor, ToolDetail, ToolRow, ToolScope},
 };
 use crate::domain::{feed::Feed, lease::Refused};
@@ -79,6 +78,20 @@ pub enum Error {
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl database::Contended for Error {
+    fn is_contention(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_contention(),
+            Self::Corrupt(_)
+            | Self::Json(_)
+            | Self::NotFound
+            | Self::Exists
+            | Self::Quota { .. }
+            | Self::Lease(_) => false,
+        }
     }
 }
 

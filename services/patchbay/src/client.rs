@@ -10,6 +10,7 @@ mod session;
 pub(crate) mod table;
 pub(crate) mod tool;
 mod value;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -26,6 +26,11 @@ pub(crate) enum Failure {
     Configuration(anyhow::Error),
     /// The command did its work, and the answer, already printed, is no.
     Negative,
+    /// The connector, already printed, was stored and did not become connected.
+    NotConnected {
+        /// Its name.
+        connector: String,
+    },
     /// A service refused.
     Refused(Box<Status>),
     /// Anything on this machine.
@@ -66,7 +71,7 @@ impl Failure {
         match self {
             Self::Other(_) => 1,
             Self::Usage(_) => 2,
-            Self::Negative => 3,
+            Self::Negative | Self::NotConnected { .. } => 3,
             Self::Configuration(_) => GRPC_BASE,
             // A status of OK is never a failure; a peer that sends one as such is broken.
             Self::Refused(status) => match u8::try_from(i32::from(status.code())) {
@@ -84,14 +89,31 @@ impl Failure {
         };
         match self {
             Self::Other(error) => broken(error),
-            Self::Usage(_) | Self::Configuration(_) | Self::Negative | Self::Refused(_) => false,
+            Self::Usage(_)
+            | Self::Configuration(_)
+            | Self::Negative
+            | Self::NotConnected { .. }
+            | Self::Refused(_) => false,
         }
     }
 
     /// What to print on standard error; nothing if everything has been said.
     pub(crate) fn render(&self, output: Output) -> String {
         match (self, output) {
-            (Self::Negative, _) => String::new(),
+            (Self::Negative, _) | (Self::NotConnected { .. }, Output::Json) => String::new(),
+            (Self::NotConnected { connector }, Output::Table) => {
+                let mut text = String::new();
+                write_line(
+                    &mut text,
+                    format_args!("error: {connector} is stored, but not connected"),
+                );
+                let next = format_args!(
+                    "next: `patchbay session get {connector}` shows what is wrong with it; it is tried again by \
+                     itself where that can help; `patchbay connector rm {connector}` deletes it"
+                );
+                write_line(&mut text, next);
+                text
+            }
             (Self::Refused(status), Output::Table) => refused_text(status),
             (Self::Refused(status), Output::Json) => json_line(refused_json(status)),
             (Self::Usage(text), Output::Table) => {
@@ -99,19 +121,38 @@ impl Failure {
             }
             (Self::Usage(text), Output::Json) => local_json("USAGE", text, ""),
             (Self::Configuration(error), Output::Table) => {
-                let mut text = format!("error: {error:#}\n");
-                next_line(&mut text, explain::configuration(error));
-                text
+                local_text(error, explain::configuration(error))
             }
             (Self::Configuration(error), Output::Json) => local_json(
                 "CONFIGURATION",
-                &format!("{error:#}"),
+                &chain(error),
                 explain::configuration(error).unwrap_or(""),
             ),
-            (Self::Other(error), Output::Table) => format!("error: {error:#}\n"),
-            (Self::Other(error), Output::Json) => local_json("LOCAL", &format!("{error:#}"), ""),
+            (Self::Other(error), Output::Table) => local_text(error, explain::local(error)),
+            (Self::Other(error), Output::Json) => {
+                local_json("LOCAL", &chain(error), explain::local(error).unwrap_or(""))
+            }
         }
     }
+}
+
+fn local_text(error: &anyhow::Error, next: Option<&str>) -> String {
+    let mut text = format!("error: {}\n", chain(error));
+    next_line(&mut text, next);
+    text
+}
+
+/// An error and its causes. Some libraries repeat their cause in their own text: that is said once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn local_json(code: &str, message: &str, next: &str) -> String {

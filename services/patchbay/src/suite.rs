@@ -13,7 +13,7 @@ use database::DatabaseUrl;
 use identity::{issue_tokens, suite_tokens};
 use names::access::Role;
 use policy::Policy;
-use runtime_sync::config::PolicyChoice;
+use program::PolicyChoice;
 
 use crate::cli::{Global, ServerArgs};
 use crate::client::{Client, Peers};

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     calls::Calls,
-    config::{Config, ConfigError, Tuning},
+    config::{Config, Tuning},
     grpc::{self, SessionHandlers, ToolHandlers, WatchOptions},
     invocations::{Bounds, Invocations},
     session::{CallOptions, ProbeOptions, SessionOptions, SyncOptions},
@@ -53,7 +53,7 @@ pub struct App {
 pub enum StartError {
     /// The configuration is not valid.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] program::Problems),
     /// The file of token hashes cannot be used.
     #[error("the tokens file cannot be used")]
     Tokens(#[from] identity::TokensFileError),
@@ -132,6 +132,7 @@ impl App {
             end = self.server.early_end() => end,
             end = self.supervision.early_end() => end,
             end = self.upstream.early_end() => end,
+            end = self.serving.early_end() => end,
         }
     }
 
@@ -198,6 +199,7 @@ fn supervise(
         stale_after: tuning.stale_after,
         lease,
         clock: clock.clone(),
+        waits: Arc::new(Semaphore::new(supervisor::MAX_WAITS)),
     })
 }
 
@@ -206,9 +208,14 @@ fn handlers(
     clock: &Clock,
     serving: &Arc<Tasks>,
 ) -> (ToolHandlers, SessionHandlers) {
+    let invocations = Invocations::new(Bounds::default(), clock.clone());
+    serving.spawn(
+        "expiry",
+        invocations.clone().expire_in_time(serving.token()),
+    );
     let calls = Calls {
         sessions: sessions.clone(),
-        invocations: Invocations::new(Bounds::default(), clock.clone()),
+        invocations,
         tasks: Arc::clone(serving),
     };
     let handlers = SessionHandlers {

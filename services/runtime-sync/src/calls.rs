@@ -1,7 +1,8 @@
 //! Makes tool calls: finds the session, sends once per invocation id, says what came of it, and logs that.
 //!
 //! Invariants: a call that was sent is seen to its end even if its caller goes away, so that its outcome is known and
-//! logged; nothing here touches a database or another service. Arguments and results are in no log and no span.
+//! logged; it is cancelled once nobody waits for it; nothing here touches a database or another service. Arguments and
+//! results are in no log and no span.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use crate::{
     domain::{CallError, CallReason, ConnectionState, Outcome, Reason, SessionStatus},
     invocations::{Answer, Completed, Fingerprint, Invocations, Known, Ticket},
     session::{SessionHandle, ToolCall, ToolResult},
-    supervisor::{LookupError, Sessions},
+    supervisor::{LookupError, Patience, Sessions},
 };
 
 /// The largest result that fits an answer, in bytes.
@@ -26,25 +27,45 @@ pub const MAX_RESULT: usize = 3 << 20;
 /// How long is waited for a revision or a session when the caller set no deadline.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A call to make.
+/// Which call it is, for logs and errors.
 #[derive(Debug)]
-pub struct Call {
+pub struct About {
+    /// Its id, the caller's or one of ours.
+    pub id: Uuid,
     /// The connector.
     pub connector: ConnectorName,
     /// The tool's own name.
     pub tool: String,
+    /// Who calls.
+    pub subject: String,
+}
+
+/// Whose id a call has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// The caller's, who may ask again with it.
+    ByCaller,
+    /// Ours: nobody asks again with it, so nothing is remembered under it.
+    ByUs,
+}
+
+/// A call to make.
+#[derive(Debug)]
+pub struct Call {
+    /// Which.
+    pub about: Arc<About>,
+    /// Whose id it has.
+    pub naming: Naming,
     /// The arguments, an exact JSON object.
     pub arguments: String,
-    /// The caller's id for it.
-    pub invocation_id: Option<Uuid>,
     /// The hash of the definition the caller saw.
     pub expected_definition_hash: Option<String>,
     /// Wait until this revision is known.
     pub min_revision: i64,
     /// The caller's deadline, if it set one.
     pub deadline: Option<Instant>,
-    /// Who calls, for the log.
-    pub subject: String,
+    /// Fired when this runtime takes no more calls.
+    pub draining: CancellationToken,
 }
 
 /// Why a call has no result to return.
@@ -76,41 +97,52 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Makes a call under an id, or finds what came of it. Dropping the future cancels the call, up to the server.
+    /// Makes a call under its id, or finds what came of it. Dropping the future cancels the call, up to the server,
+    /// unless somebody else waits for it.
     ///
     /// # Errors
     /// [`CallFailure`].
-    pub async fn call(&self, id: Uuid, call: Call) -> Result<Arc<Completed>, CallFailure> {
-        let (connector, subject) = (call.connector.clone(), call.subject.clone());
-        let answer = self.answer(id, call).await;
+    pub async fn call(&self, call: Call) -> Result<Arc<Completed>, CallFailure> {
+        let (about, started) = (Arc::clone(&call.about), Instant::now());
+        let answer = self.answer(call).await;
         if let Err(failure @ (CallFailure::Lookup(_) | CallFailure::IdReused)) = &answer {
             // Everything else is logged where it is known, even when nobody waits for it any more.
-            let outcome = Outcome::NotSent.as_str();
-            tracing::info!(%subject, %connector, invocation = %id, outcome, reason = %failure, "tool not called");
+            let reason = match failure {
+                CallFailure::Lookup(error) => error.as_str(),
+                _ => "INVOCATION_ID_REUSED",
+            };
+            about.log("tool not called", Outcome::NotSent, reason, started);
         }
         answer
     }
 
-    async fn answer(&self, id: Uuid, call: Call) -> Result<Arc<Completed>, CallFailure> {
-        let scope = call.connector.scope().clone();
-        let expected = call.expected_definition_hash.as_deref().unwrap_or_default();
-        let fingerprint = Fingerprint::of(&call.connector, &call.tool, &call.arguments, expected);
-        let patience = call.deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
-        if call.invocation_id.is_some()
-            && let Some(known) = self.invocations.known(&scope, id, fingerprint)
+    async fn answer(&self, call: Call) -> Result<Arc<Completed>, CallFailure> {
+        let about = Arc::clone(&call.about);
+        let patience = Patience {
+            until: call.deadline.unwrap_or_else(|| Instant::now() + PATIENCE),
+            draining: call.draining.clone(),
+        };
+        let scope = about.connector.scope();
+        let fingerprint = (call.naming == Naming::ByCaller).then(|| call.fingerprint());
+        if let Some(fingerprint) = fingerprint
+            && let Some(known) = self.invocations.known(scope, about.id, fingerprint)
         {
-            return repeated(known, patience).await;
+            return about.repeated(known, patience.until).await;
         }
-        self.sessions.wait_for(call.min_revision, patience).await?;
-        let session = self.sessions.find(&call.connector, patience).await?;
-        match self.invocations.begin(&scope, id, fingerprint) {
-            Ok(ticket) => {
-                let (name, status) = (call.connector.clone(), session.status());
-                let answer = self.send(session, id, call, ticket).await;
-                answer.map_err(|error| self.explain(error, &name, &status.borrow()))
-            }
-            Err(known) => repeated(known, patience).await,
-        }
+        self.sessions.wait_for(call.min_revision, &patience).await?;
+        let session = self.sessions.find(&about.connector, &patience).await?;
+        let status = session.status();
+        let answer = match fingerprint {
+            None => self.send_unnamed(session, call).await,
+            Some(fingerprint) => match self.invocations.begin(scope, about.id, fingerprint) {
+                Ok((ticket, waiting)) => {
+                    self.send_named(session, call, ticket);
+                    waiting.answer().await
+                }
+                Err(known) => return about.repeated(known, patience.until).await,
+            },
+        };
+        answer.map_err(|error| self.explain(error, &about.connector, &status.borrow()))
     }
 
     /// Why nothing was sent, as far as the session's own answer does not say it.
@@ -135,23 +167,22 @@ impl Calls {
         }
     }
 
-    /// Sends a call from a task of its own.
-    async fn send(&self, session: SessionHandle, id: Uuid, call: Call, ticket: Ticket) -> Answer {
+    /// Sends a call from a task of its own, which remembers its answer.
+    fn send_named(&self, session: SessionHandle, call: Call, ticket: Ticket) {
+        let (span, cancel) = (call.about.span(), ticket.abandoned());
+        let work = async move { ticket.finish(make(session, call, cancel).await) };
+        self.tasks.spawn_job("call", work.instrument(span));
+    }
+
+    /// The same for a call that nobody can ask for again.
+    async fn send_unnamed(&self, session: SessionHandle, call: Call) -> Answer {
         let cancel = CancellationToken::new();
         let _cancel_when_dropped = cancel.clone().drop_guard();
         let (answered, answer) = oneshot::channel();
-        let span = tracing::info_span!(
-            "tools/call",
-            otel.kind = "client",
-            mcp.method.name = "tools/call",
-            gen_ai.operation.name = "execute_tool",
-            gen_ai.tool.name = call.tool,
-            connector = %call.connector,
-        );
+        let span = call.about.span();
         let work = async move {
-            let done = make(session, id, call, ticket, cancel).await;
             // The caller may have gone.
-            drop(answered.send(done));
+            drop(answered.send(make(session, call, cancel).await));
         };
         self.tasks.spawn_job("call", work.instrument(span));
         answer.await.unwrap_or_else(|_| {
@@ -161,56 +192,115 @@ impl Calls {
     }
 }
 
-/// Makes a call on its session, remembers its answer, and logs what came of it.
-async fn make(
-    session: SessionHandle,
-    id: Uuid,
-    call: Call,
-    ticket: Ticket,
-    cancel: CancellationToken,
-) -> Answer {
+impl Call {
+    /// What makes a repeat the same call.
+    fn fingerprint(&self) -> Fingerprint {
+        let About {
+            connector, tool, ..
+        } = &*self.about;
+        let expected = self.expected_definition_hash.as_deref();
+        Fingerprint::of(
+            connector,
+            tool,
+            &self.arguments,
+            expected.unwrap_or_default(),
+        )
+    }
+}
+
+impl About {
+    fn span(&self) -> tracing::Span {
+        tracing::info_span!(
+            "tools/call",
+            otel.kind = "client",
+            mcp.method.name = "tools/call",
+            gen_ai.operation.name = "execute_tool",
+            gen_ai.tool.name = self.tool,
+            connector = %self.connector,
+        )
+    }
+
+    /// One line for one operation: who, on what, what came of it, how long it took.
+    fn log(&self, what: &str, outcome: Outcome, reason: &str, started: Instant) {
+        let Self {
+            id,
+            connector,
+            tool,
+            subject,
+        } = self;
+        let micros = started.elapsed().as_micros();
+        let elapsed_ms = format_args!("{}.{:03}", micros / 1000, micros % 1000);
+        let outcome = outcome.as_str();
+        tracing::info!(%subject, %connector, tool, invocation = %id, outcome, reason, %elapsed_ms, "{what}");
+    }
+
+    fn log_answer(&self, what: &str, answer: &Answer, started: Instant) {
+        let (outcome, reason) = match answer {
+            Ok(completed) if completed.is_error => (Outcome::Completed, "TOOL_ERROR"),
+            Ok(_) => (Outcome::Completed, ""),
+            Err(error) => (error.outcome, error.reason.as_str()),
+        };
+        self.log(what, outcome, reason, started);
+    }
+
+    /// The answer to a call that was made before, or is being made.
+    async fn repeated(
+        &self,
+        known: Known,
+        patience: Instant,
+    ) -> Result<Arc<Completed>, CallFailure> {
+        let started = Instant::now();
+        let answer =
+            match known {
+                Known::Reused => return Err(CallFailure::IdReused),
+                Known::Done(answer) => answer,
+                // It runs on as long as its first caller waits; who asks again learns more.
+                Known::Running(waiting) => timeout_at(patience, waiting.answer())
+                    .await
+                    .unwrap_or_else(|_| {
+                        let reason = CallReason::DeadlineExceeded;
+                        Err(CallError::new(reason, Outcome::SentUnknown))
+                    }),
+            };
+        self.log_answer("tool call repeated", &answer, started);
+        Ok(answer?)
+    }
+}
+
+/// Makes a call on its session, and logs what came of it.
+async fn make(session: SessionHandle, call: Call, cancel: CancellationToken) -> Answer {
     let Call {
-        connector,
-        tool,
+        about,
+        naming: _,
         arguments,
-        invocation_id,
         expected_definition_hash,
         min_revision: _,
         deadline,
-        subject,
+        draining: _,
     } = call;
     let mut trace = Vec::new();
     telemetry::inject(|key, value| trace.push((key.to_owned(), value)));
     let started = Instant::now();
     let tool_call = ToolCall {
-        tool: tool.clone(),
+        tool: about.tool.clone(),
         arguments,
         expected_definition_hash,
         trace,
         deadline,
         cancel,
     };
-    let answer: Answer = session
-        .call_tool(tool_call)
-        .await
-        .map(|result| Arc::new(kept(result)));
-    let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
-    let (outcome, reason) = match &answer {
-        Ok(completed) if completed.is_error => (Outcome::Completed, "TOOL_ERROR"),
-        Ok(_) => (Outcome::Completed, ""),
-        Err(error) => (error.outcome, error.reason.as_str()),
+    let result = session.call_tool(tool_call).await;
+    let answer = result.map(|result| Arc::new(returned(result)));
+    let what = match &answer {
+        Err(error) if error.outcome == Outcome::NotSent => "tool not called",
+        Ok(_) | Err(_) => "tool called",
     };
-    let outcome = outcome.as_str();
-    tracing::info!(%subject, %connector, tool, invocation = %id, outcome, reason, elapsed_ms, "tool called");
-    match invocation_id {
-        Some(_) => ticket.finish(answer.clone()),
-        None => ticket.finish_unnamed(answer.clone()),
-    }
+    about.log_answer(what, &answer, started);
     answer
 }
 
-/// A result as it is kept and returned: one that is too large is not.
-fn kept(result: ToolResult) -> Completed {
+/// A result as it is returned: one that is too large is not.
+fn returned(result: ToolResult) -> Completed {
     let ToolResult {
         json,
         is_error,
@@ -220,18 +310,5 @@ fn kept(result: ToolResult) -> Completed {
         result: (json.len() <= MAX_RESULT).then_some(json),
         is_error,
         definition_hash,
-    }
-}
-
-/// The answer to a call that was made before, or is being made.
-async fn repeated(known: Known, patience: Instant) -> Result<Arc<Completed>, CallFailure> {
-    match known {
-        Known::Reused => Err(CallFailure::IdReused),
-        Known::Done(answer) => Ok(answer?),
-        Known::Running(waiting) => match timeout_at(patience, waiting.answer()).await {
-            Ok(answer) => Ok(answer?),
-            // It runs on; who asks again learns more.
-            Err(_) => Err(CallError::new(CallReason::OutcomeUnknown, Outcome::SentUnknown).into()),
-        },
     }
 }

@@ -4,13 +4,13 @@
 //! contains no secret, because tokens are given as files.
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use program::{PolicyChoice, Problems};
 
 /// Keeps one live session for every enabled connector, and calls their tools.
 #[derive(Clone, Debug, Parser)]
@@ -77,26 +77,6 @@ pub struct Config {
 
 const STDIO_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const STDIO_HOME: &str = "/nonexistent";
-
-/// Which URLs and commands connectors may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PolicyChoice {
-    /// Public https for all; commands for `system` connectors only.
-    Default,
-    /// Any command, plain http, this machine and private networks for all: for one person's machine.
-    Local,
-}
-
-impl PolicyChoice {
-    /// The policy itself.
-    #[must_use]
-    pub fn policy(self) -> policy::Policy {
-        match self {
-            Self::Default => policy::Policy::default(),
-            Self::Local => policy::Policy::local(),
-        }
-    }
-}
 
 /// Times and bounds; durations are written as `300ms`, `10s` or `5m`.
 #[derive(Clone, Debug, clap::Args)]
@@ -172,23 +152,6 @@ pub struct Tuning {
     pub drain_timeout: Duration,
 }
 
-/// All that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigError {
-    /// One sentence per problem.
-    pub problems: Vec<String>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the configuration is not valid: {}",
-            self.problems.join("; ")
-        )
-    }
-}
-
 impl Default for Config {
     /// The defaults, without reading the command line or the environment.
     fn default() -> Self {
@@ -243,8 +206,8 @@ impl Config {
     ///
     /// # Errors
     /// All problems together.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let mut problems = Vec::new();
+    pub fn check(&self) -> Result<(), Problems> {
+        let mut problems = Problems::new();
         for (name, address) in [
             ("registry-address", &self.registry_address),
             ("vault-address", &self.vault_address),
@@ -252,31 +215,28 @@ impl Config {
             let valid = url::Url::parse(address)
                 .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
             if !valid {
-                problems.push(format!("--{name}: '{address}' is no http or https address"));
+                problems.add(format!("--{name}: '{address}' is no http or https address"));
             }
         }
         for (name, path) in [
             ("tokens-file", &self.tokens_file),
             ("token-file", &self.token_file),
         ] {
-            problems.extend(unreadable(name, path));
+            unreadable(name, path)
+                .into_iter()
+                .for_each(|problem| problems.add(problem));
         }
-        problems.extend(
-            self.guard
-                .as_ref()
-                .and_then(|path| unreadable("stdio-guard", path)),
-        );
+        let guard = self.guard.as_ref();
+        let guard = guard.and_then(|path| unreadable("stdio-guard", path));
+        guard.into_iter().for_each(|problem| problems.add(problem));
         let name = &self.instance_name;
         if name.is_empty() || name.len() > 63 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            problems
-                .push("--instance-name: 1 to 63 printable characters without spaces".to_owned());
+            problems.add("--instance-name: 1 to 63 printable characters without spaces");
         }
-        problems.extend(self.tuning.problems());
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError { problems })
-        }
+        self.tuning
+            .problems()
+            .for_each(|problem| problems.add(problem));
+        problems.check()
     }
 
     /// The program that is started as `stdio-guard`.
@@ -404,8 +364,8 @@ mod tests {
         };
         config.tuning.backoff = Duration::ZERO;
         config.tuning.connect_concurrency = 0;
-        let problems = config.check().unwrap_err().problems;
-        assert_eq!(problems.len(), 6, "{problems:#?}");
+        let problems = config.check().unwrap_err().to_string();
+        assert_eq!(problems.lines().count(), 6, "{problems}");
     }
 
     #[test]

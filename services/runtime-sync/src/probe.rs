@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use lifecycle::CancellationToken;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     domain::{Era, Failure, FailureCode, ProbeKind, Stage},
@@ -26,34 +26,33 @@ pub struct Probed {
     pub latency: Duration,
 }
 
-/// Probes once, waiting for a turn first. `first` is the rung that worked last time.
+/// Probes once, waiting for a turn first; `None` when there was none in time, which says nothing of the server. `first`
+/// is the rung that worked last time.
 pub(crate) async fn probe(
     live: &Live,
     first: Option<ProbeKind>,
     options: &ProbeOptions,
     cancel: CancellationToken,
-) -> Probed {
-    let _turn = turn(&options.parallel).await;
+) -> Option<Probed> {
+    let turn = tokio::time::timeout(options.timeout, options.parallel.acquire());
+    // A closed semaphore means that the runtime stops.
+    let Ok(Ok(_turn)) = turn.await else {
+        return None;
+    };
     let rung = first.unwrap_or(match live.agreement.era {
         Era::Modern => ProbeKind::Discover,
         Era::Legacy => ProbeKind::Ping,
     });
     let deadline = Instant::now() + options.timeout;
     let asked = ask(live, rung, deadline, &cancel).await;
-    match asked {
+    Some(match asked {
         Asked::Refused if rung != ProbeKind::ListTools => {
             ask(live, ProbeKind::ListTools, deadline, &cancel)
                 .await
                 .into_probed(ProbeKind::ListTools, deadline, options)
         }
         other => other.into_probed(rung, deadline, options),
-    }
-}
-
-/// A turn among all sessions of the runtime; held while probing.
-async fn turn(parallel: &Semaphore) -> Option<tokio::sync::SemaphorePermit<'_>> {
-    // A closed semaphore means that the runtime stops, and then the probe is cancelled anyway.
-    parallel.acquire().await.ok()
+    })
 }
 
 /// The answer to one question.
@@ -89,7 +88,7 @@ async fn ask(live: &Live, kind: ProbeKind, deadline: Instant, cancel: &Cancellat
     let method = match kind {
         ProbeKind::Discover => "server/discover",
         ProbeKind::Ping => "ping",
-        ProbeKind::ListTools | ProbeKind::Traffic => "tools/list",
+        ProbeKind::ListTools | ProbeKind::Traffic | ProbeKind::Connection => "tools/list",
     };
     let started = Instant::now();
     let question = plain(live, method, &[]);

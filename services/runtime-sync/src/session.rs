@@ -5,6 +5,7 @@
 //! Which sessions there are is decided by the supervisor; invocation ids, permissions and journals are not here either.
 
 mod actor;
+mod allowance;
 mod board;
 mod call;
 mod connect;
@@ -16,11 +17,13 @@ mod negotiate;
 mod notices;
 mod options;
 mod pace;
+mod param_headers;
 mod prepare;
 mod reply;
 mod request;
 mod serve;
 mod slot;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,6 +42,7 @@ pub use self::{
     call::{ToolCall, ToolResult},
     options::{CallOptions, ProbeOptions, SessionOptions, SyncOptions},
     prepare::{Prepare, PrepareError, Prepared},
+    turns::ScopeTurns,
 };
 pub(crate) use self::{
     live::Live,

@@ -22,9 +22,10 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use self::directory::MAX_WAITS;
 use self::slot::Slots;
 pub use self::{
-    directory::{Directory, Found, LookupError, Sessions},
+    directory::{Directory, Found, LookupError, Patience, Sessions},
     prepare::{ConnectOptions, prepare},
 };
 use crate::{
@@ -206,11 +207,16 @@ impl Supervisor {
         let (ends, grace) = (self.ends.0.clone(), self.with.stop_grace);
         let cancel = sessions.token();
         sessions.spawn_job("stop session", async move {
+            // Told even if stopping panics: a slot that is never freed is a connector without a session for ever.
+            let told = Told {
+                ends,
+                end: Some(End::Stopped(uid)),
+            };
             let started = Instant::now();
             let stopped = tasks.stop(grace).await;
             let (connector, clean) = (&handle.spec().name, stopped.is_clean());
             tracing::info!(%connector, clean, elapsed = ?started.elapsed(), "session stopped");
-            tell(&ends, End::Stopped(uid), &cancel).await;
+            told.tell(&cancel).await;
         });
     }
 
@@ -250,6 +256,31 @@ async fn tell(ends: &mpsc::Sender<End>, end: End, cancel: &CancellationToken) {
         Some(Ok(()))
     ) {
         tracing::debug!(?end, "nobody supervises any more");
+    }
+}
+
+/// An end that is told in any case.
+struct Told {
+    ends: mpsc::Sender<End>,
+    /// `None` once it was told.
+    end: Option<End>,
+}
+
+impl Told {
+    async fn tell(mut self, cancel: &CancellationToken) {
+        if let Some(end) = self.end.take() {
+            tell(&self.ends, end, cancel).await;
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take()
+            && self.ends.try_send(end).is_err()
+        {
+            tracing::debug!(?end, "nobody supervises any more");
+        }
     }
 }
 

@@ -8,11 +8,12 @@ mod page;
 use std::{collections::HashSet, sync::Arc};
 
 use lifecycle::CancellationToken;
+use names::ScopeName;
 use tokio::time::Instant;
 
 use self::page::Page;
 use crate::{
-    domain::{Failure, FailureCode, LeftOut, LeftOutReason, Stage, ToolDefinition},
+    domain::{Failure, FailureCode, HeaderRule, LeftOut, LeftOutReason, Stage, ToolDefinition},
     session::{Live, SyncOptions, json_string, plain, wire_failure},
     transport::{RawReply, WireErrorKind},
 };
@@ -21,6 +22,8 @@ use crate::{
 const MAX_LEFT_OUT: usize = 100;
 /// The longest cursor that is sent back.
 const MAX_CURSOR_BYTES: usize = 16 * 1024;
+/// How many bytes of definitions are read in one go.
+const SLICE: usize = 128 * 1024;
 /// The server does not know the method.
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -41,9 +44,13 @@ pub struct ToolList {
 /// [`Failure`] at stage `list`, unless the connection itself failed.
 pub(crate) async fn list_tools(
     live: &Live,
+    scope: &ScopeName,
     options: &SyncOptions,
     cancel: CancellationToken,
 ) -> Result<ToolList, Failure> {
+    // Not part of the server's time. A closed semaphore means that the runtime stops, and this with it.
+    let _of_scope = options.scope_parallel.take(scope).await;
+    let _of_all = options.parallel.acquire().await.ok();
     let deadline = Instant::now() + options.timeout;
     let mut reading = Reading::new(options);
     let mut cursor: Option<String> = None;
@@ -61,7 +68,7 @@ pub(crate) async fn list_tools(
             RawReply::Error { .. } => return Err(list_failed()),
         };
         let page = Page::parse(&result).ok_or_else(list_failed)?;
-        reading.take(&page, result.len(), live);
+        reading.take(&page, result.len(), live.header_rule).await;
         match reading.next(page.next_cursor)? {
             Some(next) => cursor = Some(next),
             None => return Ok(reading.finish()),
@@ -133,14 +140,21 @@ impl<'a> Reading<'a> {
     }
 
     /// Takes the tools of one page in.
-    fn take(&mut self, page: &Page<'_>, bytes: usize, live: &Live) {
+    async fn take(&mut self, page: &Page<'_>, bytes: usize, rule: HeaderRule) {
         self.pages += 1;
         self.bytes = self.bytes.saturating_add(bytes);
         self.list.truncated |= page.is_cut;
+        let mut worked = 0;
         for raw in &page.tools {
+            // Hashing takes its time, and other sessions share the thread.
+            worked += raw.get().len();
+            if worked > SLICE {
+                worked = 0;
+                tokio::task::yield_now().await;
+            }
             // A copy, because a slice would keep the whole page alive for one tool.
             let raw = bytes::Bytes::copy_from_slice(raw.get().as_bytes());
-            match ToolDefinition::parse(raw, live.header_rule) {
+            match ToolDefinition::parse(raw, rule) {
                 Ok(tool) => self.offer(tool),
                 Err(left_out) => self.leave_out(left_out),
             }
@@ -207,5 +221,29 @@ impl ToolList {
             Arc::new(self.left_out),
             self.truncated,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::{HeaderRule, Page, Reading, SLICE, SyncOptions};
+
+    #[tokio::test]
+    async fn a_large_page_lets_others_run_in_between() {
+        let options = SyncOptions::default();
+        let page = |size: usize| {
+            let filler = "x".repeat(size);
+            let tool = format!(r#"{{"name":"a","description":"{filler}","inputSchema":{{}}}}"#);
+            format!(r#"{{"tools":[{tool},{tool},{tool}]}}"#)
+        };
+        for (size, in_one_go) in [(10, true), (SLICE / 2, false)] {
+            let text = page(size);
+            let page = Page::parse(text.as_bytes()).unwrap();
+            let mut reading = Reading::new(&options);
+            let taken = reading.take(&page, text.len(), HeaderRule::Ignored);
+            assert_eq!(taken.now_or_never().is_some(), in_one_go, "{size}");
+        }
     }
 }

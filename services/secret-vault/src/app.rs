@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use database::{Database, DatabaseConfig, Schema, SchemaError};
 use identity::{Gate, StaticTokens, TokensFileError};
-use lifecycle::{CancellationToken, Clock, EarlyEnd, Tasks};
-use rpc::{BindError, Health, Listener, Running, Server, ServerOptions};
+use lifecycle::{Clock, EarlyEnd, Tasks};
+use rpc::{BindError, Listener, Running, Server, ServerOptions};
 
 use crate::config::Config;
 use crate::grpc;
@@ -18,7 +18,6 @@ use crate::keyring::{KeyFile, Keyring};
 use crate::vault::{Limits, Vault};
 
 const STOP_GRACE: Duration = Duration::from_secs(5);
-const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// A vault that serves. Dropping it ends everything at once; [`App::stop`] is the orderly way.
 #[derive(Debug)]
@@ -93,7 +92,7 @@ impl App {
             .descriptors(contracts::FILE_DESCRIPTOR_SET)
             .add(grpc::service(vault))
             .start(listener)?;
-        let watch = watch_database(database.clone(), server.health(), tasks.token());
+        let watch = program::watch_database(database.clone(), server.health(), tasks.token());
         tasks.spawn("database-watch", watch);
         server.set_ready(true);
         tracing::info!(address = %server.address(), database = %database.url(), "secret-vault serves");
@@ -156,19 +155,4 @@ async fn open_database(config: &Config) -> Result<Database, StartError> {
 /// Connects as the vault does: what is deleted is overwritten.
 pub(crate) async fn connect(url: database::DatabaseUrl) -> Result<Database, database::Error> {
     Database::connect(DatabaseConfig::new(url, "secret-vault").secure_delete()).await
-}
-
-/// Ready is who can reach the database.
-async fn watch_database(database: Database, health: Health, cancel: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(PING_EVERY) => {}
-        }
-        let answer = database.ping().await;
-        if let Err(error) = &answer {
-            tracing::warn!(%error, "the database does not answer");
-        }
-        health.set_ready(answer.is_ok());
-    }
 }

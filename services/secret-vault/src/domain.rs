@@ -22,8 +22,8 @@ pub(crate) use release::{
     GrantRecord, Holder, LeaseRecord, LeaseState, MAX_SECRETS, VersionRef, holder, ttl,
 };
 pub(crate) use secret::{
-    Field, FieldKind, KeyState, SecretRecord, SecretState, SecretView, VersionRecord, VersionState,
-    length_bucket,
+    FINGERPRINT, Field, FieldKind, KeyState, SecretRecord, SecretState, SecretView, VersionRecord,
+    VersionState, length_bucket,
 };
 pub(crate) use time::Micros;
 pub(crate) use value::check_value;

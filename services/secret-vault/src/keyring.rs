@@ -20,7 +20,7 @@ use sensitive::{Bytes, Text};
 use uuid::Uuid;
 
 pub(crate) use key_file::KeyFile;
-pub(crate) use macs::Macs;
+pub(crate) use macs::{Digests, Macs};
 
 use crate::domain::{DataKeyRecord, Field, FieldKind, KeyState, Micros, Reason, length_bucket};
 use cache::Cache;

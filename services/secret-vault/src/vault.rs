@@ -13,6 +13,7 @@ mod checked;
 mod delete;
 mod error;
 mod grant;
+mod known;
 mod lease;
 mod pace;
 mod patch;
@@ -20,6 +21,8 @@ mod read;
 mod redeem;
 mod revoke;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod write;
 mod writer;
 

@@ -11,7 +11,7 @@ use super::source;
 const OPEN: [&str; 2] = ["names", "sensitive"];
 const SERVICES: [&str; 3] = ["connector-registry", "secret-vault", "runtime-sync"];
 /// What a service may use: every library, and the migrations as a whole.
-const LIBRARIES: [&str; 12] = [
+const LIBRARIES: [&str; 13] = [
     "canonical-json",
     "contracts",
     "database",
@@ -22,6 +22,7 @@ const LIBRARIES: [&str; 12] = [
     "mcp-transports",
     "migrations",
     "policy",
+    "program",
     "rpc",
     "telemetry",
 ];
@@ -44,12 +45,23 @@ fn row(package: &str) -> Option<Row> {
     match package {
         "canonical-json" | "names" | "sensitive" | "contracts" | "telemetry" | "lifecycle"
         | "mcp-transports" => row(&[], &[]),
-        "policy" => row(&[], &["tokio"]),
+        "policy" => row(&["canonical-json"], &["tokio"]),
         "envelope" => row(&[], &["tokio"]),
         "egress" => row(&["policy", "lifecycle"], &[]),
         "identity" => row(&["egress", "lifecycle"], &["sea-orm"]),
         "rpc" => row(&["identity", "lifecycle", "telemetry"], &["sea-orm"]),
         "database" => row(&["lifecycle"], &["tonic"]),
+        "program" => row(
+            &[
+                "database",
+                "lifecycle",
+                "migrations",
+                "policy",
+                "rpc",
+                "telemetry",
+            ],
+            &[],
+        ),
         "xtask" | "migrations" => row(&[], &["names", "sensitive"]),
         service if SERVICES.contains(&service) => row(&LIBRARIES, &[]),
         // These compose the services; nothing composes them.
@@ -65,6 +77,7 @@ fn row(package: &str) -> Option<Row> {
                 "mcp-transports",
                 "migrations",
                 "policy",
+                "program",
                 "rpc",
                 "telemetry",
                 "connector-registry",

@@ -12,9 +12,12 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
-use telemetry::attributes::{ERROR_TYPE, RPC_STATUS_CODE};
+use telemetry::attributes::{
+    ERROR_TYPE, OTEL_KIND, OTEL_NAME, RPC_METHOD, RPC_STATUS_CODE, RPC_SYSTEM_GRPC,
+    RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT,
+};
 use tokio::time::Instant;
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 use tower::Service;
 use tracing::{Instrument as _, Span, field::Empty};
 
@@ -23,7 +26,7 @@ use crate::{
     Deadline,
     deadline::{format_timeout, parse_timeout},
     error::RichError,
-    server::code_name,
+    record::Record,
 };
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -73,14 +76,14 @@ impl Channel {
         let method = path.trim_start_matches('/');
         tracing::info_span!(
             "rpc.client",
-            otel.name = method,
-            otel.kind = "client",
-            rpc.system.name = "grpc",
-            rpc.method = method,
-            rpc.status_code = Empty,
-            error.type = Empty,
-            server.address = self.peer.host,
-            server.port = self.peer.port,
+            { OTEL_NAME } = method,
+            { OTEL_KIND } = "client",
+            { RPC_SYSTEM_NAME } = RPC_SYSTEM_GRPC,
+            { RPC_METHOD } = method,
+            { RPC_STATUS_CODE } = Empty,
+            { ERROR_TYPE } = Empty,
+            { SERVER_ADDRESS } = self.peer.host,
+            { SERVER_PORT } = self.peer.port,
         )
     }
 
@@ -132,30 +135,15 @@ impl Service<Request<Body>> for Channel {
             span: span.clone(),
         };
         let kind = self.kind;
+        let mut record = Record::of_client(span.clone());
         let answered = async move {
-            let expiry = prepared?;
-            let answer = match kind {
-                Kind::Unary => unary::call(&call, request, expiry).await,
-                Kind::Streams => stream::call(&call, request, expiry).await,
-            };
-            record(&call.span, &answer);
-            answer
+            let expiry = prepared.inspect_err(|status| record.code(status.code()))?;
+            match kind {
+                Kind::Unary => unary::call(&call, request, expiry, record).await,
+                Kind::Streams => stream::call(&call, request, expiry, record).await,
+            }
         };
         Box::pin(answered.instrument(span))
-    }
-}
-
-fn record(span: &Span, answer: &Result<Response<Body>, Status>) {
-    let code = match answer {
-        Ok(response) => {
-            let header = response.headers().get(Status::GRPC_STATUS);
-            header.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
-        }
-        Err(status) => status.code(),
-    };
-    span.record(RPC_STATUS_CODE, code_name(code));
-    if code != Code::Ok {
-        span.record(ERROR_TYPE, code_name(code));
     }
 }
 

@@ -11,26 +11,32 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 use super::{
     channel::{Call, Expiry},
     transport,
 };
+use crate::record::Record;
 
 /// Opens the stream.
 pub(super) async fn call(
     call: &Call,
     request: Request<Body>,
     expiry: Expiry,
+    mut record: Record,
 ) -> Result<Response<Body>, Status> {
-    let response = call.send(request, expiry, 0).await?;
+    let answer = call.send(request, expiry, 0).await;
+    let response = answer.inspect_err(|status| record.code(status.code()))?;
+    // Here only if there is nothing to stream; else the trailers say it.
+    record.headers(response.headers());
     let sleep = expiry.at.map(|at| Box::pin(sleep_until(at)));
     Ok(response.map(|inner| {
         Body::new(Bounded {
             inner: Some(inner),
             sleep,
             expiry,
+            record,
         })
     }))
 }
@@ -41,6 +47,8 @@ struct Bounded {
     inner: Option<Body>,
     sleep: Option<Pin<Box<Sleep>>>,
     expiry: Expiry,
+    /// Lasts as long as the body, and the span with it.
+    record: Record,
 }
 
 impl HttpBody for Bounded {
@@ -61,13 +69,22 @@ impl HttpBody for Bounded {
             .is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
         if passed {
             this.inner = None;
+            this.record.code(Code::DeadlineExceeded);
             return Poll::Ready(Some(Err(transport::expired(this.expiry.limit))));
         }
         let frame = ready!(Pin::new(inner).poll_frame(cx));
         let frame = frame.map(|frame| frame.map_err(|status| transport::broken(status.into())));
-        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            this.inner = None;
+        match &frame {
+            Some(Ok(data)) if data.is_data() => return Poll::Ready(frame),
+            Some(Ok(last)) => {
+                if let Some(trailers) = last.trailers_ref() {
+                    this.record.headers(trailers);
+                }
+            }
+            Some(Err(status)) => this.record.code(status.code()),
+            None => this.record.code(Code::Unknown),
         }
+        this.inner = None;
         Poll::Ready(frame)
     }
 

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     MAX_MESSAGE_BYTES,
     error::{ErrorView, FixableBy, Outcome, Reason, RichError},
+    record::Record,
 };
 
 const MAX_TRIES: u32 = 3;
@@ -35,7 +36,18 @@ pub(super) async fn call(
     call: &Call,
     request: Request<Body>,
     expiry: Expiry,
+    mut record: Record,
 ) -> Result<Response<Body>, Status> {
+    let answer = tries(call, request, expiry).await;
+    match answer.as_ref().map(Answer::status_headers) {
+        Ok(Some(headers)) => record.headers(headers),
+        Ok(None) => record.code(Code::Unknown),
+        Err(status) => record.code(status.code()),
+    }
+    answer.map(Answer::into_response)
+}
+
+async fn tries(call: &Call, request: Request<Body>, expiry: Expiry) -> Result<Answer, Status> {
     let (head, body) = request.into_parts();
     let message = expiry.within(collect(body, Outcome::NotSent)).await??;
     let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
@@ -45,14 +57,14 @@ pub(super) async fn call(
         attempt += 1;
         let Some(failure) = unavailable(&answer) else {
             call.peer.budget.succeeded();
-            return answer.map(Answer::into_response);
+            return answer;
         };
         let within_budget = call.peer.budget.failed();
         let tries_left = call.idempotent && within_budget && attempt < MAX_TRIES;
         let next = delay(&failure, &mut backoff).map(|delay| Instant::now() + delay);
         let next = next.filter(|next| tries_left && expiry.at.is_none_or(|at| *next < at));
         let Some(next) = next else {
-            return answer.map(Answer::into_response);
+            return answer;
         };
         tracing::debug!(attempt, code = ?failure.code(), "unavailable; trying again");
         tokio::time::sleep_until(next).await;

@@ -1,7 +1,7 @@
 //! Load shedding: a permit or a refusal, at once. Nothing is queued.
 //!
-//! Unary calls, streams and public methods have permits of their own, so that many watchers do not
-//! starve the calls, nor strangers the watchers. A permit is held until the body has ended.
+//! Unary calls and streams have permits of their own, and so have those of public methods, so that
+//! many watchers do not starve the calls, nor strangers the watchers, nor either the probes. A permit is held until the body has ended.
 
 use std::{
     convert::Infallible,
@@ -38,6 +38,7 @@ struct Permits {
     calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     public: Arc<Semaphore>,
+    public_streams: Arc<Semaphore>,
 }
 
 impl<S> Admission<S> {
@@ -46,6 +47,7 @@ impl<S> Admission<S> {
             calls: Arc::new(Semaphore::new(limits.calls)),
             streams: Arc::new(Semaphore::new(limits.streams)),
             public: Arc::new(Semaphore::new(limits.public)),
+            public_streams: Arc::new(Semaphore::new(limits.public_streams)),
         };
         Self {
             inner,
@@ -70,13 +72,12 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        let (semaphore, what) = if self.gate.is_public(path) {
-            (&self.permits.public, "public calls")
-        } else {
-            match Kind::of(&self.gate, path) {
-                Kind::Unary => (&self.permits.calls, "calls"),
-                Kind::Stream => (&self.permits.streams, "streams"),
-            }
+        let public = self.gate.is_public(path);
+        let (semaphore, what) = match (Kind::of(&self.gate, path), public) {
+            (Kind::Unary, false) => (&self.permits.calls, "calls"),
+            (Kind::Stream, false) => (&self.permits.streams, "streams"),
+            (Kind::Unary, true) => (&self.permits.public, "public calls"),
+            (Kind::Stream, true) => (&self.permits.public_streams, "public streams"),
         };
         let Ok(permit) = Arc::clone(semaphore).try_acquire_owned() else {
             return Box::pin(std::future::ready(Ok(refusal(overloaded(what).into()))));

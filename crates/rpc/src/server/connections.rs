@@ -16,7 +16,7 @@ use std::{
 };
 
 use http::Request;
-use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lifecycle::{Backoff, CancellationToken, Tasks};
 use thiserror::Error;
@@ -28,7 +28,7 @@ use tokio::{
 use tonic::body::Body;
 use tower::ServiceExt as _;
 
-use super::{Stack, options::ServerOptions};
+use super::{Stack, body::MAX_QUEUED_BYTES, calls::Calls, options::ServerOptions};
 
 /// What every HTTP/2 client says first is this long.
 const PREFACE_BYTES: usize = 24;
@@ -37,6 +37,9 @@ const MAX_RESET_STREAMS: usize = 1024;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// How long a connection that is to end and has no calls any more may take to send what is left of
+/// their answers. Clients that read need a moment; the others would hold it up for ever.
+const LAST_BYTES_GRACE: Duration = Duration::from_secs(3);
 
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
@@ -154,7 +157,10 @@ impl Connections {
         let service = service_fn(move |request: Request<Incoming>| {
             stack.clone().oneshot(request.map(Body::new))
         });
-        let mut connection = pin!(self.http2().serve_connection(io, service));
+        let calls = Calls::new(self.tasks.clone());
+        let http2 = self.http2(calls.clone());
+        let mut connection = pin!(http2.serve_connection(io, service));
+        let mut unread = pin!(calls.quiet_for(LAST_BYTES_GRACE));
         let mut handshake = pin!(tokio::time::sleep(self.options.handshake_timeout));
         let mut age = pin!(tokio::time::sleep(self.max_age()));
         let (mut shaking, mut ending) = (true, false);
@@ -177,6 +183,10 @@ impl Connections {
                     ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = unread.as_mut(), if ending => {
+                    tracing::debug!("a connection was cut: nobody reads its last answers");
+                    return;
+                }
                 () = self.closing.cancelled(), if !ending => {
                     // A peer that has said nothing has nothing to finish, and would not hear us.
                     if received.load(Ordering::Relaxed) < PREFACE_BYTES {
@@ -189,13 +199,14 @@ impl Connections {
         }
     }
 
-    fn http2(&self) -> http2::Builder<InSet> {
-        let mut builder = http2::Builder::new(InSet(self.tasks.clone()));
+    fn http2(&self, calls: Calls) -> http2::Builder<Calls> {
+        let mut builder = http2::Builder::new(calls);
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.options.limits.per_connection)
             .max_local_error_reset_streams(MAX_RESET_STREAMS)
             .max_header_list_size(MAX_HEADER_LIST)
+            .max_send_buf_size(MAX_QUEUED_BYTES)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(self.options.keepalive_interval)
@@ -207,19 +218,6 @@ impl Connections {
     fn max_age(&self) -> Duration {
         let age = self.options.max_connection_age;
         age - (age / 10).mul_f64(rand::random())
-    }
-}
-
-/// Runs each call of a connection as a task of the server's set.
-#[derive(Clone)]
-struct InSet(Weak<Tasks>);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InSet {
-    fn execute(&self, call: F) {
-        // After the set is gone there is nobody to answer to.
-        if let Some(tasks) = self.0.upgrade() {
-            tasks.spawn_job("call", call);
-        }
     }
 }
 

@@ -19,6 +19,7 @@ use tower::Service;
 
 use super::{
     body::{Ending, refusal},
+    calls::end_task_by,
     health,
     options::ServerOptions,
     reflection,
@@ -109,7 +110,13 @@ where
         request.extensions_mut().insert(deadline);
         request.extensions_mut().insert(self.draining.clone());
         let grace = self.bounds.stream_grace;
-        let mut ending = Box::pin(ending(kind, deadline, self.draining.clone(), grace));
+        let ends = Ends {
+            kind,
+            deadline,
+            draining: self.draining.clone(),
+            grace,
+        };
+        let mut ending = Box::pin(ends.clone().status());
         let answer = deadline.sync_scope(|| self.inner.call(request));
         Box::pin(async move {
             let response = tokio::select! {
@@ -117,36 +124,52 @@ where
                 status = &mut ending => return Ok(refusal(status)),
                 response = deadline.scope(answer) => response?,
             };
-            Ok(response.map(|body| {
-                Ending::wrap(
-                    Body::new(Scoped {
-                        inner: body,
-                        deadline,
-                    }),
-                    ending,
-                )
+            Ok(response.map(|inner| {
+                end_task_by(&ends);
+                Ending::wrap(Scoped { inner, deadline }, ending)
             }))
         })
     }
 }
 
-async fn ending(
+/// What ends a call.
+#[derive(Debug, Clone)]
+pub(super) struct Ends {
     kind: Kind,
     deadline: Deadline,
     draining: CancellationToken,
     grace: Duration,
-) -> Status {
-    let drained = async {
-        match kind {
-            Kind::Unary => std::future::pending().await,
-            Kind::Stream => draining.cancelled().await,
+}
+
+/// What ended a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cause {
+    Expired(Limit),
+    Draining,
+}
+
+impl Ends {
+    /// Completes when the call has to end.
+    pub(super) async fn cause(&self) -> Cause {
+        let drained = async {
+            match self.kind {
+                Kind::Unary => std::future::pending().await,
+                Kind::Stream => self.draining.cancelled().await,
+            }
+            tokio::time::sleep(self.grace).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.deadline.passed() => Cause::Expired(self.deadline.limit()),
+            () = drained => Cause::Draining,
         }
-        tokio::time::sleep(grace).await;
-    };
-    tokio::select! {
-        biased;
-        () = deadline.passed() => expired(deadline.limit()),
-        () = drained => server_draining(),
+    }
+
+    async fn status(self) -> Status {
+        match self.cause().await {
+            Cause::Expired(limit) => expired(limit),
+            Cause::Draining => server_draining(),
+        }
     }
 }
 

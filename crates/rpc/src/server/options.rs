@@ -22,8 +22,6 @@ pub struct ServerOptions {
     pub keepalive_interval: Duration,
     /// How long the answer to a probe may take before the connection is given up.
     pub keepalive_timeout: Duration,
-    /// How long balancers get to notice NOT_SERVING before the drain begins.
-    pub drain_delay: Duration,
     /// How long streams get to end by themselves in a drain.
     pub stream_grace: Duration,
     /// How long calls in flight get to finish in a drain.
@@ -40,9 +38,11 @@ pub struct Limits {
     pub calls: usize,
     /// Streams open.
     pub streams: usize,
-    /// Calls and streams of the public methods (health, reflection), so that strangers cannot use
-    /// up the streams of callers.
+    /// Unary calls of public methods (health checks) in flight.
     pub public: usize,
+    /// Streams of public methods (health watches, reflection) open, so that strangers can use up
+    /// neither the streams of callers nor the calls of probes.
+    pub public_streams: usize,
     /// Connections open.
     pub connections: usize,
     /// Calls and streams on one connection.
@@ -81,7 +81,6 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
-            drain_delay: Duration::ZERO,
             stream_grace: Duration::from_millis(500),
             drain_timeout: Duration::from_secs(10),
             reflection: Reflection::Loopback,
@@ -95,6 +94,7 @@ impl Default for Limits {
             calls: 1024,
             streams: 512,
             public: 64,
+            public_streams: 64,
             connections: 1024,
             per_connection: 512,
         }

@@ -1,7 +1,8 @@
 //! A panic, in a handler or in the stream it returned, becomes INTERNAL with a trace id.
 //!
 //! So does every INTERNAL or UNKNOWN that was not made by `RichError`: a status that tonic, or a
-//! careless `?`, made from an error's text must not tell callers about our insides.
+//! careless `?`, made from an error's text must not tell callers about our insides. Except when
+//! tonic said INTERNAL of a request that it could not read: that is the caller's fault.
 
 use std::{
     any::Any,
@@ -20,7 +21,19 @@ use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::body::{refusal, trailers};
-use crate::error::RichError;
+use crate::{
+    caller::Reached,
+    error::{FixableBy, Outcome, Reason, RichError},
+};
+
+/// How tonic begins what it says of requests that it cannot read.
+const UNREADABLE: [&str; 5] = [
+    "failed to decode Protobuf message",
+    "protocol error: received message with ",
+    "Error decompressing: ",
+    "Unexpected EOF decoding stream",
+    "Missing request message",
+];
 
 #[derive(Clone)]
 pub(super) struct Panics<S> {
@@ -46,7 +59,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let reached = Reached::default();
+        request.extensions_mut().insert(reached.clone());
         let trace = TraceContext::current()
             .or_else(|| TraceContext::of_headers(request.headers()))
             .unwrap_or_else(TraceContext::random);
@@ -56,6 +71,9 @@ where
         };
         Box::pin(async move {
             Ok(match AssertUnwindSafe(answer).catch_unwind().await {
+                Ok(Ok(response)) if !reached.get() && is_unreadable(response.headers()) => {
+                    refusal(unreadable())
+                }
                 Ok(Ok(response)) => seal(response, trace),
                 Err(panic) => refusal(caught(&*panic, trace)),
             })
@@ -85,6 +103,27 @@ fn leaking(headers: &HeaderMap, trace: TraceContext) -> Option<Status> {
     let message = headers.get(Status::GRPC_MESSAGE);
     tracing::error!(trace_id = %trace, ?code, ?message, "internal error");
     Some(RichError::internal_in(trace).into())
+}
+
+/// Whether tonic says so. Asked only while no handler was reached: what a handler cannot read is
+/// something else than its request.
+fn is_unreadable(headers: &HeaderMap) -> bool {
+    let code = headers.get(Status::GRPC_STATUS);
+    let internal = code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Internal);
+    let status = internal.then(|| Status::from_header_map(headers)).flatten();
+    status.is_some_and(|status| {
+        let begins = |text: &&str| status.message().starts_with(text);
+        status.details().is_empty() && UNREADABLE.iter().any(begins)
+    })
+}
+
+fn unreadable() -> Status {
+    let message = "the request is not a readable message";
+    tracing::debug!("{message}");
+    RichError::new(Code::InvalidArgument, Reason::FieldInvalid, message)
+        .outcome(Outcome::NotSent)
+        .fixable_by(FixableBy::User)
+        .into()
 }
 
 fn caught(panic: &(dyn Any + Send), trace: TraceContext) -> Status {

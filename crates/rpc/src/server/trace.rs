@@ -12,13 +12,18 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use identity::Gate;
-use telemetry::attributes::{ERROR_TYPE, RPC_METHOD_OTHER, RPC_STATUS_CODE};
-use tonic::{Code, Status, body::Body};
+use telemetry::attributes::{
+    ERROR_TYPE, OTEL_KIND, OTEL_NAME, RPC_METHOD, RPC_METHOD_OTHER, RPC_STATUS_CODE,
+    RPC_SYSTEM_GRPC, RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT,
+};
+use tonic::{Status, body::Body};
 use tower::Service;
 use tracing::{Instrument as _, Span, field::Empty};
+
+use crate::record::Record;
 
 #[derive(Clone)]
 pub(super) struct Trace<S> {
@@ -46,14 +51,14 @@ impl<S> Trace<S> {
         };
         let span = tracing::info_span!(
             "rpc.server",
-            otel.name = method,
-            otel.kind = "server",
-            rpc.system.name = "grpc",
-            rpc.method = method,
-            rpc.status_code = Empty,
-            error.type = Empty,
-            server.address = %self.address.ip(),
-            server.port = self.address.port(),
+            { OTEL_NAME } = method,
+            { OTEL_KIND } = "server",
+            { RPC_SYSTEM_NAME } = RPC_SYSTEM_GRPC,
+            { RPC_METHOD } = method,
+            { RPC_STATUS_CODE } = Empty,
+            { ERROR_TYPE } = Empty,
+            { SERVER_ADDRESS } = %self.address.ip(),
+            { SERVER_PORT } = self.address.port(),
         );
         telemetry::adopt_parent(&span, request.headers());
         span
@@ -75,10 +80,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let span = self.span(&request);
-        let record = Record {
-            span: span.clone(),
-            recorded: false,
-        };
+        let record = Record::of_server(span.clone());
         let answer = span.in_scope(|| self.inner.call(request));
         let traced = async move {
             let mut record = record;
@@ -87,75 +89,6 @@ where
             Ok(response.map(|inner| Body::new(Traced { inner, record })))
         };
         Box::pin(traced.instrument(span))
-    }
-}
-
-/// Records the status once; a call that nobody waited for counts as CANCELLED.
-struct Record {
-    span: Span,
-    recorded: bool,
-}
-
-impl Record {
-    fn headers(&mut self, headers: &HeaderMap) {
-        if let Some(code) = headers.get(Status::GRPC_STATUS) {
-            self.code(Code::from_bytes(code.as_bytes()));
-        }
-    }
-
-    fn code(&mut self, code: Code) {
-        if self.recorded {
-            return;
-        }
-        self.recorded = true;
-        self.span.record(RPC_STATUS_CODE, name(code));
-        if is_server_fault(code) {
-            self.span.record(ERROR_TYPE, name(code));
-        }
-        self.span
-            .in_scope(|| tracing::debug!(code = name(code), "answered"));
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        self.code(Code::Cancelled);
-    }
-}
-
-/// The codes that count as errors of the server, by the RPC conventions.
-fn is_server_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
-}
-
-/// The code as the RPC conventions spell it.
-pub(crate) fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

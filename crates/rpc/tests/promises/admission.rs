@@ -131,7 +131,7 @@ async fn streams_calls_and_health_have_budgets_of_their_own() {
 async fn strangers_who_watch_health_use_up_neither_streams_nor_probes() {
     let suite = limited(Limits {
         streams: 1,
-        public: 2,
+        public_streams: 2,
         ..Limits::default()
     });
     let mut watchers = Vec::new();

@@ -74,7 +74,7 @@ async fn internal_statuses_made_elsewhere_do_not_leak() {
 async fn the_trace_id_is_the_callers() {
     let suite = Suite::start();
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    let mut wire = crate::wire::Wire::connect(suite.address()).await;
+    let mut wire = Wire::connect(suite.address()).await;
     let parent = (
         "traceparent",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -83,7 +83,7 @@ async fn the_trace_id_is_the_callers() {
         .call(GET, &[parent], &ask("panic"))
         .await
         .expect("answer");
-    let (code, headers) = crate::wire::status(answer).await;
+    let (code, headers) = status(answer).await;
     assert_eq!(code, "13");
     assert!(
         headers["grpc-message"]

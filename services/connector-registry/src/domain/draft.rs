@@ -379,6 +379,45 @@ impl From<&Transport> for Option<TransportDraft> {
     }
 }
 
+impl TransportDraft {
+    /// A copy without the values of secrets.
+    #[must_use]
+    pub fn declared(&self) -> Self {
+        let copies = |fields: &[FieldDraft]| fields.iter().map(FieldDraft::declared).collect();
+        match self {
+            Self::Stdio {
+                command,
+                arguments,
+                environment,
+                working_directory,
+            } => Self::Stdio {
+                command: command.clone(),
+                arguments: arguments.clone(),
+                environment: copies(environment),
+                working_directory: working_directory.clone(),
+            },
+            Self::StreamableHttp { url, headers } => Self::StreamableHttp {
+                url: url.clone(),
+                headers: copies(headers),
+            },
+        }
+    }
+}
+
+impl FieldDraft {
+    fn declared(&self) -> Self {
+        let value = match &self.value {
+            ValueDraft::Declared | ValueDraft::Secret(_) => ValueDraft::Declared,
+            ValueDraft::Plain(value) => ValueDraft::Plain(value.clone()),
+        };
+        Self {
+            name: self.name.clone(),
+            prefix: self.prefix.clone(),
+            value,
+        }
+    }
+}
+
 impl From<&Field> for FieldDraft {
     fn from(field: &Field) -> Self {
         let value = match &field.value {

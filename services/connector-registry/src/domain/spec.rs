@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use policy::{Destination, Refusal};
+use policy::{Destination, Program, Refusal, Variable, VariableValue};
 use serde::{Deserialize, Serialize};
 
 /// The desired fields of a connector.
@@ -157,7 +157,7 @@ impl Transport {
     /// When the spec was written by a newer release or does not lead anywhere.
     pub fn destination(&self) -> Result<Destination, Refusal> {
         match self {
-            Self::Stdio(stdio) => Destination::stdio(&stdio.command, &stdio.arguments),
+            Self::Stdio(stdio) => Destination::program(&stdio.program()),
             Self::StreamableHttp(http) => {
                 let url = url::Url::parse(&http.url).map_err(|_| Refusal::InvalidUrl)?;
                 Destination::remote(&url)
@@ -183,6 +183,37 @@ impl Transport {
             .iter()
             .filter(|field| field.value == FieldValue::Secret)
             .map(move |field| SecretField::new(place, &field.name))
+    }
+}
+
+impl Stdio {
+    /// The program as it is judged.
+    fn program(&self) -> Program<'_> {
+        Program {
+            command: &self.command,
+            arguments: &self.arguments,
+            environment: self.environment.iter().map(Field::variable).collect(),
+            working_directory: &self.working_directory,
+        }
+    }
+}
+
+impl Field {
+    fn variable(&self) -> Variable<'_> {
+        let Self {
+            name,
+            prefix,
+            value,
+        } = self;
+        let value = match value {
+            FieldValue::Secret => VariableValue::Secret,
+            FieldValue::Plain(value) => VariableValue::Plain(value),
+        };
+        Variable {
+            name,
+            prefix,
+            value,
+        }
     }
 }
 

@@ -57,24 +57,28 @@ impl Mask {
     ///
     /// # Errors
     /// Everything that is wrong with the mask and with the resulting connector.
-    pub fn apply(&self, draft: Draft, current: &Spec) -> Result<Spec, Violations> {
-        let parts = self.parts(&draft)?;
-        refuse_secrets(&draft)?;
+    pub fn apply(&self, draft: &Draft, current: &Spec) -> Result<Spec, Violations> {
+        let parts = self.parts(draft)?;
+        refuse_secrets(draft)?;
         let has = |part| parts.contains(&part);
-        let pick = |part, new: String, old: &String| if has(part) { new } else { old.clone() };
+        let pick = |part, new: &String, old: &String| if has(part) { new } else { old }.clone();
         let replaced = has(Part::Stdio) || has(Part::StreamableHttp);
         let merged = Draft {
-            display_name: pick(Part::DisplayName, draft.display_name, &current.display_name),
-            description: pick(Part::Description, draft.description, &current.description),
-            icon_uri: pick(Part::IconUri, draft.icon_uri, &current.icon_uri),
+            display_name: pick(
+                Part::DisplayName,
+                &draft.display_name,
+                &current.display_name,
+            ),
+            description: pick(Part::Description, &draft.description, &current.description),
+            icon_uri: pick(Part::IconUri, &draft.icon_uri, &current.icon_uri),
             labels: if has(Part::Labels) {
-                draft.labels
+                draft.labels.clone()
             } else {
                 current.labels.clone()
             },
             enabled: Some(current.enabled),
             transport: if replaced {
-                draft.transport
+                draft.transport.as_ref().map(TransportDraft::declared)
             } else {
                 (&current.transport).into()
             },
@@ -222,7 +226,7 @@ mod tests {
             ..Draft::default()
         };
         let updated = paths(&["display_name"])
-            .apply(draft, &current())
+            .apply(&draft, &current())
             .expect("valid");
         assert_eq!(
             updated,
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn a_named_field_that_is_empty_is_cleared() {
         let updated =
-            paths(&["description", "labels", "timeouts"]).apply(Draft::default(), &current());
+            paths(&["description", "labels", "timeouts"]).apply(&Draft::default(), &current());
         let expected = Spec {
             description: String::new(),
             labels: BTreeMap::new(),
@@ -254,7 +258,7 @@ mod tests {
             enabled: Some(true),
             ..Draft::default()
         };
-        let updated = paths(&[]).apply(draft, &current()).expect("valid");
+        let updated = paths(&[]).apply(&draft, &current()).expect("valid");
         assert_eq!(
             (updated.display_name.as_str(), updated.description.as_str()),
             ("New", "Old text")
@@ -269,11 +273,11 @@ mod tests {
             transport: http("https://other.example/", vec![]),
             ..Draft::default()
         };
-        let updated = paths(&["*"]).apply(draft, &current()).expect("valid");
+        let updated = paths(&["*"]).apply(&draft, &current()).expect("valid");
         assert_eq!(updated.display_name, "");
         assert!(updated.labels.is_empty() && !updated.enabled);
         assert_eq!(
-            fields(paths(&["*"]).apply(Draft::default(), &current())),
+            fields(paths(&["*"]).apply(&Draft::default(), &current())),
             ["connector"]
         );
     }
@@ -282,7 +286,7 @@ mod tests {
     fn unknown_paths_and_missing_values_are_refused_together() {
         let mask = paths(&["enabled", "uid", "stdio", "*"]);
         assert_eq!(
-            fields(mask.apply(Draft::default(), &current())),
+            fields(mask.apply(&Draft::default(), &current())),
             [
                 "update_mask",
                 "update_mask",
@@ -305,7 +309,7 @@ mod tests {
             ..Draft::default()
         };
         assert_eq!(
-            fields(paths(&[]).apply(draft, &current())),
+            fields(paths(&[]).apply(&draft, &current())),
             ["connector.streamable_http.headers[0].secret"]
         );
         let declared = header(ValueDraft::Declared);
@@ -314,7 +318,7 @@ mod tests {
             ..Draft::default()
         };
         assert_eq!(
-            paths(&[]).apply(draft, &current()).expect("valid"),
+            paths(&[]).apply(&draft, &current()).expect("valid"),
             current()
         );
     }
@@ -330,13 +334,13 @@ mod tests {
             ..Draft::default()
         };
         assert_eq!(
-            fields(paths(&["display_name"]).apply(rename, &newer)),
+            fields(paths(&["display_name"]).apply(&rename, &newer)),
             ["connector"]
         );
         let replace = Draft {
             transport: http("https://mcp.example/", vec![]),
             ..Draft::default()
         };
-        assert!(paths(&[]).apply(replace, &newer).is_ok());
+        assert!(paths(&[]).apply(&replace, &newer).is_ok());
     }
 }

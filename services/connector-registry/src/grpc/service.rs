@@ -120,7 +120,7 @@ impl pb::connector_service_server::ConnectorService for Service {
         request: Request<pb::UpdateConnectorRequest>,
     ) -> Answer<pb::UpdateConnectorResponse> {
         let (
-            _,
+            caller,
             pb::UpdateConnectorRequest {
                 connector,
                 update_mask,
@@ -133,7 +133,7 @@ impl pb::connector_service_server::ConnectorService for Service {
         let draft = convert::draft(connector);
         let updated = self
             .registry
-            .update(&name, draft, &mask, etag.as_deref())
+            .update(subject(&caller), &name, &draft, &mask, etag.as_deref())
             .await?;
         Ok(Response::new(pb::UpdateConnectorResponse {
             connector: Some(convert::full(&updated)),
@@ -145,7 +145,7 @@ impl pb::connector_service_server::ConnectorService for Service {
         request: Request<pb::DeleteConnectorRequest>,
     ) -> Answer<pb::DeleteConnectorResponse> {
         let (
-            _,
+            caller,
             pb::DeleteConnectorRequest {
                 name,
                 etag,
@@ -153,7 +153,11 @@ impl pb::connector_service_server::ConnectorService for Service {
             },
         ) = authorise(request)?;
         let name = convert::connector_name(&name)?;
-        let revision = match self.registry.delete(&name, given(etag).as_deref()).await {
+        let deleted = self
+            .registry
+            .delete(subject(&caller), &name, given(etag).as_deref())
+            .await;
+        let revision = match deleted {
             Err(Error::NotFound(_)) if allow_missing => 0,
             deleted => deleted?,
         };
@@ -176,10 +180,11 @@ impl pb::connector_service_server::ConnectorService for Service {
         &self,
         request: Request<pb::EnableConnectorRequest>,
     ) -> Answer<pb::EnableConnectorResponse> {
-        let (_, pb::EnableConnectorRequest { name, etag }) = authorise(request)?;
+        let (caller, pb::EnableConnectorRequest { name, etag }) = authorise(request)?;
+        let name = convert::connector_name(&name)?;
         let enabled = self
             .registry
-            .enable(&convert::connector_name(&name)?, given(etag).as_deref())
+            .enable(subject(&caller), &name, given(etag).as_deref())
             .await?;
         Ok(Response::new(pb::EnableConnectorResponse {
             connector: Some(convert::full(&enabled)),
@@ -190,10 +195,11 @@ impl pb::connector_service_server::ConnectorService for Service {
         &self,
         request: Request<pb::DisableConnectorRequest>,
     ) -> Answer<pb::DisableConnectorResponse> {
-        let (_, pb::DisableConnectorRequest { name, etag }) = authorise(request)?;
+        let (caller, pb::DisableConnectorRequest { name, etag }) = authorise(request)?;
+        let name = convert::connector_name(&name)?;
         let disabled = self
             .registry
-            .disable(&convert::connector_name(&name)?, given(etag).as_deref())
+            .disable(subject(&caller), &name, given(etag).as_deref())
             .await?;
         Ok(Response::new(pb::DisableConnectorResponse {
             connector: Some(convert::full(&disabled)),
@@ -215,7 +221,12 @@ impl pb::connector_service_server::ConnectorService for Service {
         let until = wait_until(&caller, timeout.as_ref())?;
         let waited = self
             .registry
-            .wait(&convert::connector_name(&name)?, min_revision, until)
+            .wait(
+                &convert::connector_name(&name)?,
+                min_revision,
+                until,
+                &caller.draining,
+            )
             .await?;
         Ok(Response::new(pb::WaitConnectorResponse {
             connector: Some(convert::full(&waited.shown)),
@@ -352,6 +363,10 @@ impl pb::connector_service_server::ConnectorService for Service {
             .collect();
         Ok(Response::new(pb::ResolveConnectorsResponse { connectors }))
     }
+}
+
+fn subject(caller: &Caller) -> &str {
+    &caller.principal.subject
 }
 
 fn given(etag: String) -> Option<String> {

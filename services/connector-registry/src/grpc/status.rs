@@ -75,6 +75,15 @@ fn rich(error: &Error) -> RichError {
             ErrorReason::VaultUnavailable,
             "sealing the secrets took too long",
         ),
+        Error::Interrupted | Error::Draining => stopping(),
+        Error::TooManyWaits => new(
+            Code::ResourceExhausted,
+            ErrorReason::Overloaded,
+            "as many callers wait for connectors as may; ask again",
+        )
+        .outcome(Outcome::NotSent)
+        .retry_after(RETRY)
+        .fixable_by(FixableBy::Nobody),
         Error::DatabaseUnavailable(error) => {
             tracing::warn!(%error, "the database did not do its part");
             unavailable(
@@ -168,11 +177,20 @@ fn lease(refused: Refused) -> RichError {
 
 fn vault_failed(error: &vault::Error) -> RichError {
     match error {
-        vault::Error::Unavailable(source) | vault::Error::TimedOut(source) => {
+        vault::Error::Unavailable(source) => {
             tracing::warn!(code = ?source.code(), "the vault did not do its part");
             unavailable(
                 ErrorReason::VaultUnavailable,
                 "the secret vault cannot be reached or has too much to do",
+            )
+            // Values are referred to only after the vault has taken them: nothing has changed.
+            .outcome(Outcome::NotSent)
+        }
+        vault::Error::TimedOut(source) => {
+            tracing::warn!(code = ?source.code(), "the vault did not answer in time");
+            unavailable(
+                ErrorReason::VaultUnavailable,
+                "the secret vault did not answer in time",
             )
         }
         vault::Error::Conflict => unavailable(
@@ -218,9 +236,9 @@ fn request_reused() -> RichError {
     .fixable_by(FixableBy::User)
 }
 
+/// Says nothing of the outcome: a transaction whose commit was not answered may have happened.
 fn unavailable(why: ErrorReason, message: &str) -> RichError {
     new(Code::Unavailable, why, message)
-        .outcome(Outcome::NotSent)
         .retry_after(RETRY)
         .fixable_by(FixableBy::Operator)
 }
@@ -238,6 +256,10 @@ pub(super) fn too_slow() -> Status {
 
 /// A stream that ends because the server does.
 pub(super) fn shutting_down() -> Status {
+    stopping().into_status()
+}
+
+fn stopping() -> RichError {
     new(
         Code::Unavailable,
         ErrorReason::ShuttingDown,
@@ -245,7 +267,6 @@ pub(super) fn shutting_down() -> Status {
     )
     .retry_after(RETRY)
     .fixable_by(FixableBy::Nobody)
-    .into_status()
 }
 
 fn new(code: Code, why: ErrorReason, message: impl Into<String>) -> RichError {
@@ -305,5 +326,27 @@ mod tests {
         assert!(!format!("{told:?}").contains("secret@host"));
         let refused = Error::Vault(vault::Error::Refused(Status::permission_denied("x")));
         assert_eq!(Status::from(refused).code(), Code::Internal);
+    }
+
+    #[test]
+    fn not_sent_is_said_only_where_it_is_proved() {
+        let outcome = |error: Error| {
+            let view = ErrorView::of(&error.into()).expect("ours");
+            view.metadata.get("outcome").cloned()
+        };
+        let status = || Status::unavailable("x");
+        let unreached = Error::Vault(vault::Error::Unavailable(status()));
+        assert_eq!(outcome(unreached).as_deref(), Some("NOT_SENT"));
+        assert_eq!(outcome(Error::TooManyWaits).as_deref(), Some("NOT_SENT"));
+        for error in [
+            Error::Vault(vault::Error::TimedOut(status())),
+            Error::Vault(vault::Error::Conflict),
+            Error::GivenUp,
+            Error::Interrupted,
+            Error::DatabaseUnavailable(database::Error::from(sea_orm::DbErr::Custom("x".into()))),
+        ] {
+            let text = error.to_string();
+            assert_eq!(outcome(error), None, "{text}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         violation::Violations,
     },
     error::{Error, Result},
-    store::{Action, Mutation, NewTask, Variables},
+    store::{Action, Mutation, NewTask},
 };
 
 /// Whether a connector is to have a session.
@@ -32,8 +32,9 @@ impl Registry {
     /// [`Error`].
     pub async fn update(
         &self,
+        principal: &str,
         name: &ConnectorName,
-        draft: Draft,
+        draft: &Draft,
         mask: &Mask,
         etag: Option<&str>,
     ) -> Result<Shown> {
@@ -58,7 +59,7 @@ impl Registry {
                 .collect();
             let mut tasks = removals(dropped);
             if current.leads_elsewhere(&spec) {
-                tasks.push(NewTask(Action::RevokeLeases));
+                tasks.push(NewTask::now(Action::RevokeLeases));
             }
             Ok(Some(Mutation {
                 connector: current.changed(spec, kept, now),
@@ -67,8 +68,8 @@ impl Registry {
             }))
         });
         let updated = updated.await.map_err(not_found(name))?;
-        self.owed.notify_one();
-        tracing::info!(connector = %name, revision = updated.revisions.revision, "connector updated");
+        self.tell_workers();
+        tracing::info!(principal, connector = %name, revision = updated.revisions.revision, "connector updated");
         self.show(updated).await
     }
 
@@ -76,20 +77,31 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn enable(&self, name: &ConnectorName, etag: Option<&str>) -> Result<Shown> {
-        self.switch(name, etag, Wanted::Enabled).await
+    pub async fn enable(
+        &self,
+        principal: &str,
+        name: &ConnectorName,
+        etag: Option<&str>,
+    ) -> Result<Shown> {
+        self.switch(principal, name, etag, Wanted::Enabled).await
     }
 
     /// Ends the session, and every lease with it.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn disable(&self, name: &ConnectorName, etag: Option<&str>) -> Result<Shown> {
-        self.switch(name, etag, Wanted::Disabled).await
+    pub async fn disable(
+        &self,
+        principal: &str,
+        name: &ConnectorName,
+        etag: Option<&str>,
+    ) -> Result<Shown> {
+        self.switch(principal, name, etag, Wanted::Disabled).await
     }
 
     async fn switch(
         &self,
+        principal: &str,
         name: &ConnectorName,
         etag: Option<&str>,
         wanted: Wanted,
@@ -97,10 +109,11 @@ impl Registry {
         let enabled = wanted == Wanted::Enabled;
         let now = self.now();
         let switched = self.store.mutate(name, now, |current| {
-            check_etag(current, etag)?;
+            // Before the etag: whoever asks again after a lost answer has an old one, and what he wants is so.
             if current.spec.enabled == enabled {
                 return Ok(None);
             }
+            check_etag(current, etag)?;
             if current.spec.transport == Transport::Unknown {
                 // Writing it back would lose what this release cannot read.
                 return Err(Violations::one("name", status::message(SPEC_TOO_NEW)).into());
@@ -113,7 +126,7 @@ impl Registry {
             let tasks = if enabled {
                 Vec::new()
             } else {
-                vec![NewTask(Action::RevokeLeases)]
+                vec![NewTask::now(Action::RevokeLeases)]
             };
             Ok(Some(Mutation {
                 connector,
@@ -122,8 +135,8 @@ impl Registry {
             }))
         });
         let switched = switched.await.map_err(not_found(name))?;
-        self.owed.notify_one();
-        tracing::info!(connector = %name, enabled, revision = switched.revisions.revision, "connector switched");
+        self.tell_workers();
+        tracing::info!(principal, connector = %name, enabled, revision = switched.revisions.revision, "connector switched");
         self.show(switched).await
     }
 
@@ -131,18 +144,23 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn delete(&self, name: &ConnectorName, etag: Option<&str>) -> Result<i64> {
+    pub async fn delete(
+        &self,
+        principal: &str,
+        name: &ConnectorName,
+        etag: Option<&str>,
+    ) -> Result<i64> {
         let deleted = self.store.delete(name, self.now(), |current| {
             check_etag(current, etag)?;
             Ok(vec![
-                NewTask(Action::RevokeLeases),
-                NewTask(Action::DeleteSecrets),
+                NewTask::now(Action::RevokeLeases),
+                NewTask::now(Action::DeleteSecrets),
             ])
         });
         let deleted = deleted.await.map_err(not_found(name))?;
-        self.owed.notify_one();
+        self.tell_workers();
         let uid = deleted.connector.uid;
-        tracing::info!(connector = %name, %uid, revision = deleted.revision, "connector deleted");
+        tracing::info!(principal, connector = %name, %uid, revision = deleted.revision, "connector deleted");
         Ok(deleted.revision)
     }
 }
@@ -164,28 +182,21 @@ pub(super) fn check_etag(current: &Connector, etag: Option<&str>) -> Result<()> 
     }
 }
 
-/// What the vault is to do with secrets that a spec no longer names.
+/// What the vault is to do with secrets that a connector no longer refers to.
 pub(super) fn removals(dropped: Vec<StoredSecret>) -> Vec<NewTask> {
     let mut tasks = Vec::new();
-    let mut variables: Option<Variables> = None;
+    let mut variables = Vec::new();
     for StoredSecret {
-        field,
-        location,
-        destination,
-        update_time: _,
+        field, location, ..
     } in dropped
     {
         match field.place {
-            SecretPlace::Header => tasks.push(NewTask(Action::DeleteSecret(location.secret))),
-            SecretPlace::Environment => variables
-                .get_or_insert_with(|| Variables {
-                    names: Vec::new(),
-                    destination,
-                })
-                .names
-                .push(field.name),
+            SecretPlace::Header => tasks.push(NewTask::now(Action::DeleteSecret(location.secret))),
+            SecretPlace::Environment => variables.push(field.name),
         }
     }
-    tasks.extend(variables.map(|variables| NewTask(Action::UnsetVariables(variables))));
+    if !variables.is_empty() {
+        tasks.push(NewTask::now(Action::UnsetVariables(variables)));
+    }
     tasks
 }

@@ -1,9 +1,11 @@
 //! Creating a connector: an unseen row, then its secrets, then its publication.
 //!
-//! Invariant: whatever breaks in between leaves something that the same request can go on with, or that the sweeper
-//! clears away; nobody ever sees a connector without the secrets it was created with.
+//! Invariant: whatever breaks in between leaves something that the same request can go on with, or that the sweeper and
+//! the outbox clear away; nobody ever sees a connector without the secrets it was created with.
 
-use names::{ConnectorId, ConnectorName, ScopeName};
+use std::time::Duration;
+
+use names::{ConnectorId, ConnectorName, ConnectorUid, ScopeName};
 use uuid::Uuid;
 
 use super::{Registry, Shown, owner};
@@ -15,9 +17,12 @@ use crate::{
         spec::{SecretField, SecretPlace},
     },
     error::{Error, Result},
-    store::{self, Begun, NewConnector, RequestKey},
+    store::{self, Action, Begun, NewConnector, NewTask, RequestKey},
     upstream::vault::{self, BlobPatch},
 };
+
+/// When no call to the vault is under way any more.
+const LATE: Duration = vault::TIMEOUT.saturating_add(Duration::from_secs(10));
 
 /// A request to create a connector.
 #[derive(Debug)]
@@ -37,11 +42,17 @@ pub struct CreateRequest {
 }
 
 impl Registry {
-    /// Creates a connector.
+    /// Creates a connector. What has begun is ended also when the caller is gone.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn create(&self, request: CreateRequest) -> Result<Shown> {
+        let registry = self.clone();
+        let work = async move { registry.create_now(request).await };
+        self.to_the_end("create connector", work).await
+    }
+
+    async fn create_now(&self, request: CreateRequest) -> Result<Shown> {
         let CreateRequest {
             principal,
             scope,
@@ -58,7 +69,7 @@ impl Registry {
         let new = NewConnector {
             quota: self.settings.quotas.limit(scope.kind()),
             request: request_id.map(|id| RequestKey {
-                principal,
+                principal: principal.clone(),
                 target: scope.to_string(),
                 id,
                 hash,
@@ -91,7 +102,7 @@ impl Registry {
                     .await?
             }
         };
-        tracing::info!(connector = %connector.name, uid = %connector.uid, "connector created");
+        tracing::info!(principal, connector = %connector.name, uid = %connector.uid, "connector created");
         self.show(connector).await
     }
 
@@ -102,20 +113,31 @@ impl Registry {
         secrets: Vec<SecretValue>,
         repeatable: bool,
     ) -> Result<Connector> {
+        let uid = connector.uid;
+        let _writing = self.writing(uid).await;
         match self.seal_all(&connector, &secrets).await {
-            Ok(stored) => match self.store.publish(connector.uid, stored, self.now()).await {
-                Err(store::Error::NotFound) => Err(Error::GivenUp),
+            Ok(stored) => match self.store.publish(uid, stored, self.now()).await {
+                Err(store::Error::NotFound) => {
+                    // The sweeper was faster. What was sealed since its note must go, too.
+                    let (name, now) = (connector.name, self.now());
+                    self.store.owe(name, uid, leftovers(), now).await?;
+                    Err(Error::GivenUp)
+                }
                 published => Ok(published?),
             },
             Err(error) => {
                 // A request that can be made again goes on from here; any other is given up at once.
-                if !repeatable || !is_passing(&error) {
-                    self.store.abandon(connector.uid).await?;
-                    self.abandoned.notify_one();
+                if !repeatable || !error.is_passing() {
+                    self.give_up(uid).await?;
                 }
                 Err(Error::Vault(error))
             }
         }
+    }
+
+    /// Gives up a creation. The caller holds the connector's write lock.
+    pub(super) async fn give_up(&self, uid: ConnectorUid) -> Result<()> {
+        Ok(self.store.abandon(uid, leftovers(), self.now()).await?)
     }
 
     async fn seal_all(
@@ -147,7 +169,7 @@ impl Registry {
                     .map(|secret| (secret.field.name.as_str(), &secret.value))
                     .collect(),
                 unset: Vec::new(),
-                destination,
+                destination: Some(destination),
                 request: derived_request(connector.uid.as_uuid(), "variables"),
             };
             let blob = self
@@ -192,17 +214,10 @@ pub(super) fn derived_request(base: Uuid, part: &str) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// Whether the same call may succeed later.
-fn is_passing(error: &vault::Error) -> bool {
-    match error {
-        vault::Error::Unavailable(_) | vault::Error::TimedOut(_) | vault::Error::Conflict => true,
-        vault::Error::NeedsRebind
-        | vault::Error::RequestReused
-        | vault::Error::NotFound
-        | vault::Error::Unreadable
-        | vault::Error::Refused(_)
-        | vault::Error::Nonsense => false,
-    }
+/// What a creation that was given up may have left in the vault. Not due before a call whose answer was not waited for
+/// has ended, so that nothing is sealed afterwards.
+const fn leftovers() -> NewTask {
+    NewTask::later(Action::DeleteSecrets, LATE)
 }
 
 fn refused(new: &NewConnector, error: store::Error) -> Error {

@@ -1,7 +1,8 @@
 //! What the runtime needs just before it connects: the connector as it is now, and a grant for its secrets.
 //!
 //! Invariant: only the holder of the sessions gets a grant, for exactly the versions the connector refers to and the
-//! destination it leads to at that moment.
+//! destination it leads to at that moment. A grant that was made while the connector changed is not handed out: its leases
+//! may have been ended just before.
 
 use futures_util::future::join_all;
 use names::{ConnectorName, SecretVersionName};
@@ -18,6 +19,9 @@ use crate::{
     store,
     upstream::vault::{self, Holder},
 };
+
+/// How often a connector that keeps changing is resolved anew.
+const ATTEMPTS: usize = 3;
 
 /// A connector as the runtime is to connect it.
 #[derive(Debug)]
@@ -61,53 +65,85 @@ impl Registry {
         subject: &str,
         names: &[ConnectorName],
     ) -> Result<Vec<Resolved>> {
-        if !self
-            .store
-            .holds_sessions(runtime.reporter(), self.now())
-            .await?
-        {
-            return Err(Error::Lease(Refused::Lost));
-        }
+        self.check_holder(runtime).await?;
         let holder = Holder {
             subject: subject.to_owned(),
             instance: runtime.id,
             epoch: runtime.epoch,
         };
-        join_all(names.iter().map(|name| self.resolve_one(name, &holder)))
-            .await
-            .into_iter()
-            .collect()
+        join_all(
+            names
+                .iter()
+                .map(|name| self.resolve_one(name, runtime, &holder)),
+        )
+        .await
+        .into_iter()
+        .collect()
     }
 
-    async fn resolve_one(&self, name: &ConnectorName, holder: &Holder) -> Result<Resolved> {
+    async fn check_holder(&self, runtime: &Runtime) -> Result<()> {
+        let reporter = runtime.reporter();
+        if self.store.holds_sessions(reporter, self.now()).await? {
+            Ok(())
+        } else {
+            Err(Error::Lease(Refused::Lost))
+        }
+    }
+
+    async fn resolve_one(
+        &self,
+        name: &ConnectorName,
+        runtime: &Runtime,
+        holder: &Holder,
+    ) -> Result<Resolved> {
+        for _ in 0..ATTEMPTS {
+            let connector = match self.connectable(name).await? {
+                Ok(connector) => connector,
+                Err(unresolved) => return Ok(Resolved::Unresolved(unresolved)),
+            };
+            let before = (connector.uid, connector.revisions.generation);
+            let resolved = self.grant(connector, holder).await?;
+            // Leases are ended after the change is written: what is the same now is covered by that.
+            self.check_holder(runtime).await?;
+            match self.store.get(name).await {
+                Ok(now) if (now.uid, now.revisions.generation) == before => return Ok(resolved),
+                Ok(_) | Err(store::Error::NotFound) => {
+                    tracing::debug!(connector = %name, "changed while it was resolved");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(unresolved(
+            "VAULT_UNAVAILABLE",
+            "The connector changes too often to make a grant for it.",
+        ))
+    }
+
+    /// The connector as it is now, if it can be connected.
+    async fn connectable(
+        &self,
+        name: &ConnectorName,
+    ) -> Result<std::result::Result<Connector, Unresolved>> {
+        let refused = |reason, message| Ok(Err(Unresolved { reason, message }));
         let connector = match self.store.get(name).await {
             Ok(connector) => connector,
             Err(store::Error::NotFound) => {
-                return Ok(unresolved(
-                    "CONNECTOR_NOT_FOUND",
-                    "The connector does not exist.",
-                ));
+                return refused("CONNECTOR_NOT_FOUND", "The connector does not exist.");
             }
             Err(error) => return Err(error.into()),
         };
         match connector.readiness() {
             Readiness::Ready => {}
             Readiness::Disabled => {
-                return Ok(unresolved(
-                    "CONNECTOR_DISABLED",
-                    "The connector is disabled.",
-                ));
+                return refused("CONNECTOR_DISABLED", "The connector is disabled.");
             }
-            Readiness::Blocked(reason) => return Ok(unresolved(reason, status::message(reason))),
+            Readiness::Blocked(reason) => return refused(reason, status::message(reason)),
         }
-        if let Err((_, refusal)) = judge(
-            &self.settings.policy,
-            name.scope(),
-            &connector.spec.transport,
-        ) {
-            return Ok(unresolved("POLICY_DENIED", refusal.message()));
+        let transport = &connector.spec.transport;
+        if let Err((_, refusal)) = judge(&self.settings.policy, name.scope(), transport) {
+            return refused("POLICY_DENIED", refusal.message());
         }
-        self.grant(connector, holder).await
+        Ok(Ok(connector))
     }
 
     async fn grant(&self, connector: Connector, holder: &Holder) -> Result<Resolved> {

@@ -1,7 +1,8 @@
 //! Setting and removing the values of a connector's secrets.
 //!
-//! Invariant: values pass through once, to the vault, and only for fields that the spec names. What is removed is no
-//! longer referred to before it is destroyed; what is set is sealed before it is referred to.
+//! Invariant: values pass through once, to the vault, and only for fields that the spec names. What is removed or
+//! replaced is no longer referred to before it is destroyed; what is set is sealed before it is referred to. So whatever
+//! fails in between, the values in use stay.
 
 use names::ConnectorName;
 use uuid::Uuid;
@@ -10,6 +11,7 @@ use super::{
     Registry, Shown,
     apply::{check_etag, not_found, removals},
     create::derived_request,
+    outbox::superseded,
     owner,
 };
 use crate::{
@@ -18,6 +20,7 @@ use crate::{
         draft::{SecretValue, check_secret},
         request,
         spec::{FieldValue, SecretField, SecretPlace},
+        timestamp::Timestamp,
         violation::{Findings, Violations},
     },
     error::{Error, Result},
@@ -46,11 +49,17 @@ pub struct SetSecretsRequest {
 }
 
 impl Registry {
-    /// Sets and removes values of secrets.
+    /// Sets and removes values of secrets. What has begun is ended also when the caller is gone.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn set_secrets(&self, request: SetSecretsRequest) -> Result<Shown> {
+        let registry = self.clone();
+        let work = async move { registry.set_secrets_now(request).await };
+        self.to_the_end("set secrets", work).await
+    }
+
+    async fn set_secrets_now(&self, request: SetSecretsRequest) -> Result<Shown> {
         let SetSecretsRequest {
             principal,
             name,
@@ -59,16 +68,28 @@ impl Registry {
             etag,
             request_id,
         } = request;
+        let uid = self
+            .store
+            .get(&name)
+            .await
+            .map_err(Error::about(&name))?
+            .uid;
+        let _writing = self.writing(uid).await;
+        // Read again: whoever had the lock before may have changed everything.
+        let current = self.store.get(&name).await.map_err(Error::about(&name))?;
+        if current.uid != uid {
+            return Err(Error::Conflict(name));
+        }
         let set_fields: Vec<&SecretField> = set.iter().map(|value| &value.field).collect();
         let unset_fields: Vec<&SecretField> = unset.iter().collect();
         let hash = request::of_secrets(&name, &set_fields, &unset_fields, etag.as_deref());
         let key = request_id.map(|id| RequestKey {
-            principal,
-            target: name.to_string(),
+            principal: principal.clone(),
+            // Not the name, which may be another connector's by now.
+            target: uid.to_string(),
             id,
             hash,
         });
-        let current = self.store.get(&name).await.map_err(Error::about(&name))?;
         if let Some(key) = &key
             && let Some(known) = self.store.recall(key).await?
         {
@@ -80,25 +101,24 @@ impl Registry {
         }
         check_etag(&current, etag.as_deref())?;
         check(&current, &set, &unset)?;
-        let _writing = self.writing(current.uid).await;
         // What an earlier change still owes must not hit what is written now.
-        self.settle_debts(current.uid).await?;
+        self.settle_debts(uid).await?;
         let base = request_id.map_or_else(Uuid::new_v4, |id| {
-            derived_request(current.uid.as_uuid(), &id.to_string())
+            derived_request(uid.as_uuid(), &format!("{id}{principal}"))
         });
         let sealed = self
             .seal(&current, &set, &unset, base)
             .await
             .map_err(|error| refused(&current, error))?;
         let changed = self
-            .refer(&current, &sealed, &unset, etag.as_deref(), key)
+            .refer(&current, &sealed, &unset, etag.as_deref(), key.as_ref())
             .await?;
-        self.owed.notify_one();
-        tracing::info!(connector = %name, set = set.len(), unset = unset.len(), "connector secrets changed");
+        self.tell_workers();
+        tracing::info!(principal, connector = %name, set = set.len(), unset = unset.len(), "connector secrets changed");
         self.show(changed).await
     }
 
-    /// Seals new values; variables that go leave the blob in the same call.
+    /// Seals new values; variables that go leave the blob in the same call, unless they go alone.
     async fn seal(
         &self,
         current: &Connector,
@@ -138,46 +158,36 @@ impl Registry {
         unset: &[SecretField],
         destination: &str,
         request: Uuid,
-    ) -> std::result::Result<Blob, vault::Error> {
+    ) -> std::result::Result<Option<SecretLocation>, vault::Error> {
         let set: Vec<_> = of(SecretPlace::Environment, set)
             .map(|value| (value.field.name.as_str(), &value.value))
             .collect();
-        let unset: Vec<String> = unset
+        if set.is_empty() {
+            return Ok(None);
+        }
+        let unset = unset
             .iter()
             .filter(|field| field.place == SecretPlace::Environment)
             .map(|field| field.name.clone())
             .collect();
-        if set.is_empty() && unset.is_empty() {
-            return Ok(Blob::Untouched);
-        }
-        // Removing alone needs no rebinding: the values that are left stay bound where they are.
-        let mut bound = current.secrets.iter();
-        let bound = bound.find(|secret| secret.field.place == SecretPlace::Environment);
-        let destination = match bound {
-            Some(bound) if set.is_empty() => bound.destination.as_str(),
-            Some(_) | None => destination,
-        };
         let patch = BlobPatch {
             set,
             unset,
-            destination,
+            destination: Some(destination),
             request,
         };
-        Ok(self
-            .vault
-            .patch_blob(owner(current), patch)
-            .await?
-            .map_or(Blob::Empty, Blob::At))
+        let blob = self.vault.patch_blob(owner(current), patch).await?;
+        blob.map(Some).ok_or(vault::Error::Nonsense)
     }
 
-    /// Makes the connector refer to what was sealed.
+    /// Makes the connector refer to what was sealed. What it referred to before is destroyed afterwards.
     async fn refer(
         &self,
         before: &Connector,
         sealed: &Sealed,
         unset: &[SecretField],
         etag: Option<&str>,
-        key: Option<RequestKey>,
+        key: Option<&RequestKey>,
     ) -> Result<Connector> {
         let name = &before.name;
         let now = self.now();
@@ -186,34 +196,32 @@ impl Registry {
             if current.uid != before.uid {
                 return Err(Error::NotFound(name.clone()));
             }
+            if sealed.is_older_than(&current.secrets) {
+                return Err(Error::Conflict(name.clone()));
+            }
             let is_gone = |secret: &StoredSecret| unset.contains(&secret.field);
-            let (gone, kept): (Vec<_>, Vec<_>) = current.secrets.iter().cloned().partition(is_gone);
+            let (mut gone, kept): (Vec<_>, Vec<_>) =
+                current.secrets.iter().cloned().partition(is_gone);
+            let mut tasks = sealed.replaces(&current.secrets);
+            // Variables that go together with one that comes have left the blob already.
+            gone.retain(|secret| {
+                secret.field.place == SecretPlace::Header || sealed.blob.is_none()
+            });
+            tasks.extend(removals(gone));
             let secrets = sealed.merge(kept, now);
-            // Variables have left the blob already; headers are secrets of their own.
-            let tasks = removals(
-                gone.into_iter()
-                    .filter(|secret| secret.field.place == SecretPlace::Header)
-                    .collect(),
-            );
             let connector = current.changed(current.spec.clone(), secrets, now);
             Ok(Some(Mutation {
                 connector,
                 tasks,
-                request: key,
+                request: key.cloned(),
             }))
         });
         match mutated.await.map_err(not_found(name)) {
             Err(Error::NotFound(name)) => {
                 // It was deleted meanwhile, perhaps before these values came: they must go, too.
-                self.store
-                    .owe(
-                        name.clone(),
-                        before.uid,
-                        NewTask(Action::DeleteSecrets),
-                        now,
-                    )
-                    .await?;
-                self.owed.notify_one();
+                let task = NewTask::now(Action::DeleteSecrets);
+                self.store.owe(name.clone(), before.uid, task, now).await?;
+                self.tell_workers();
                 Err(Error::NotFound(name))
             }
             other => other,
@@ -225,47 +233,49 @@ impl Registry {
 #[derive(Debug)]
 struct Sealed {
     destination: String,
-    blob: Blob,
+    /// The connector's variables, which are sealed together, when any was set.
+    blob: Option<SecretLocation>,
     variables: Vec<SecretField>,
     headers: Vec<(SecretField, SecretLocation)>,
 }
 
-/// The connector's variables, which are sealed together.
-#[derive(Debug)]
-enum Blob {
-    Untouched,
-    Empty,
-    At(SecretLocation),
-}
-
 impl Sealed {
+    /// Whether something newer is referred to already: the answer to a repeated request tells of a version that may be
+    /// destroyed by now.
+    fn is_older_than(&self, current: &[StoredSecret]) -> bool {
+        let sealed = self.headers.iter().map(|(_, location)| location);
+        sealed.chain(&self.blob).any(|location| {
+            current.iter().any(|one| {
+                one.location.secret == location.secret && one.location.version > location.version
+            })
+        })
+    }
+
+    /// The destruction of what these values replace among the `current` ones.
+    fn replaces(&self, current: &[StoredSecret]) -> Vec<NewTask> {
+        let sealed = self.headers.iter().map(|(_, location)| location);
+        sealed
+            .chain(&self.blob)
+            .filter_map(|location| superseded(current.iter(), &location.secret, location.version))
+            .collect()
+    }
+
     /// The references after these values replaced or joined `kept`.
-    fn merge(
-        &self,
-        mut kept: Vec<StoredSecret>,
-        now: crate::domain::timestamp::Timestamp,
-    ) -> Vec<StoredSecret> {
+    fn merge(&self, mut kept: Vec<StoredSecret>, now: Timestamp) -> Vec<StoredSecret> {
         let is_replaced = |secret: &StoredSecret| {
             self.variables.contains(&secret.field)
                 || self.headers.iter().any(|(field, _)| field == &secret.field)
         };
         kept.retain(|secret| !is_replaced(secret));
-        match &self.blob {
-            Blob::Untouched => {}
-            Blob::Empty => kept.retain(|secret| secret.field.place == SecretPlace::Header),
-            Blob::At(location) => {
-                for secret in kept
-                    .iter_mut()
-                    .filter(|secret| secret.field.place == SecretPlace::Environment)
-                {
-                    secret.location = location.clone();
-                }
-                kept.extend(
-                    self.variables
-                        .iter()
-                        .map(|field| self.stored(field, location, now)),
-                );
+        if let Some(location) = &self.blob {
+            let variables = kept
+                .iter_mut()
+                .filter(|secret| secret.field.place == SecretPlace::Environment);
+            for secret in variables {
+                secret.location = location.clone();
             }
+            let set = self.variables.iter();
+            kept.extend(set.map(|field| self.stored(field, location, now)));
         }
         kept.extend(
             self.headers
@@ -279,7 +289,7 @@ impl Sealed {
         &self,
         field: &SecretField,
         location: &SecretLocation,
-        now: crate::domain::timestamp::Timestamp,
+        now: Timestamp,
     ) -> StoredSecret {
         StoredSecret {
             field: field.clone(),

@@ -1,19 +1,19 @@
 //! Clearing away what time has passed by: creations that never ended, remembered requests, deletions, definitions.
 //!
-//! Invariant: of a creation that never ended, the secrets go first and the row last, so that nothing is left in the
-//! vault without a row that tells of it.
+//! Invariant: a creation that never ended leaves together with a note to the outbox of what it may have left in the vault.
 
 use std::time::Duration;
 
 use lifecycle::CancellationToken;
 
 use super::Registry;
-use crate::{error::Result, upstream::vault::Owner};
+use crate::error::Result;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 /// How long a definition that no tool refers to is kept: reports that are under way may still name it.
 const DEFINITIONS: Duration = Duration::from_secs(60 * 60);
-const BATCH: u64 = 64;
+/// Rows of a kind cleared away at a time.
+const BATCH: u64 = 256;
 
 impl Registry {
     /// Sweeps now and then, until cancelled.
@@ -25,7 +25,6 @@ impl Registry {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.abandoned.notified() => {}
                 () = self.clock.sleep(INTERVAL) => {}
             }
         }
@@ -49,26 +48,17 @@ impl Registry {
     /// Clears away everything that is due.
     ///
     /// # Errors
-    /// Those of the database and of the vault; what was not cleared away is due again.
+    /// Those of the database; what was not cleared away is due again.
     pub async fn sweep(&self) -> Result<()> {
         let now = self.now();
-        let mut outcome = Ok(());
-        for unfinished in self
-            .store
-            .take_unfinished(now.before(self.settings.provisioning), BATCH)
-            .await?
-        {
-            let owner = Owner {
-                scope: &unfinished.scope,
-                uid: unfinished.uid,
+        let stuck = now.before(self.settings.provisioning);
+        for uid in self.store.unfinished(stuck, BATCH).await? {
+            // Whoever is still at it in this process will end it himself.
+            let Ok(_writing) = self.write_lock(uid).try_lock() else {
+                continue;
             };
-            match self.vault.delete_all(owner).await {
-                Ok(()) => {
-                    self.store.remove_unfinished(unfinished.uid).await?;
-                    tracing::info!(uid = %unfinished.uid, "an unfinished creation was cleared away");
-                }
-                Err(error) => outcome = Err(crate::error::Error::Vault(error)),
-            }
+            self.give_up(uid).await?;
+            tracing::info!(%uid, "an unfinished creation was given up");
         }
         self.store
             .forget_requests(now.before(self.settings.requests))
@@ -77,8 +67,8 @@ impl Registry {
             .forget_deletions(now.before(self.settings.deletions))
             .await?;
         self.store
-            .forget_definitions(now.before(DEFINITIONS))
+            .forget_definitions(now.before(DEFINITIONS), BATCH)
             .await?;
-        outcome
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use names::{ConnectorName, ConnectorUid};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{Registry, Shown};
 use crate::{
@@ -56,6 +56,8 @@ pub struct Watcher {
     stage: Stage,
     ready: VecDeque<Event>,
     newest: watch::Receiver<i64>,
+    /// When the watcher is told that the feed is alive, unless it is told something before.
+    next_progress: Instant,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Registry {
             }
         };
         let ready = VecDeque::new();
+        let next_progress = self.clock.instant() + self.settings.progress;
         Ok(Watcher {
             registry: self.clone(),
             selection,
@@ -95,6 +98,7 @@ impl Registry {
             stage,
             ready,
             newest,
+            next_progress,
         })
     }
 }
@@ -102,7 +106,9 @@ impl Registry {
 impl Watcher {
     /// The next thing to tell, if one was read already.
     pub fn take(&mut self) -> Option<Event> {
-        self.ready.pop_front()
+        let event = self.ready.pop_front()?;
+        self.next_progress = self.registry.clock.instant() + self.registry.settings.progress;
+        Some(event)
     }
 
     /// Reads on, once. When there is nothing to tell afterwards, [`Watcher::wait`] before reading again.
@@ -183,13 +189,19 @@ impl Watcher {
             return;
         }
         let clock = self.registry.clock.clone();
+        let progress = || Event {
+            happened: Happened::Progress,
+            position: Some(Position {
+                feed: self.feed.id,
+                revision: since,
+            }),
+        };
         tokio::select! {
+            // First: changes that do not concern this watcher wake it, too, and must not starve it.
+            biased;
+            () = clock.sleep_until(self.next_progress) => self.ready.push_back(progress()),
             // The sender lives in the store, which this watcher holds.
             _ = self.newest.wait_for(|newest| *newest > since) => {}
-            () = clock.sleep(self.registry.settings.progress) => {
-                let position = Some(Position { feed: self.feed.id, revision: since });
-                self.ready.push_back(Event { happened: Happened::Progress, position });
-            }
         }
     }
 }

@@ -3,10 +3,13 @@
 //! Invariants: the scope's row is locked from counting to inserting, so that concurrent creates never pass a quota and a
 //! derived id is free when it is used; a request id is remembered in the same transaction as what it made.
 
+use std::collections::HashSet;
+
+use database::retry;
 use names::{ConnectorId, ConnectorName, ConnectorUid, ScopeName};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
-    PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::OnConflict,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait,
+    EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::OnConflict,
 };
 use uuid::Uuid;
 
@@ -15,7 +18,7 @@ use super::{
     entity::{connector, label, request, scope, secret},
     outbox,
     queries::{count, find, live},
-    row::{self, ABANDONED, LIVE, PROVISIONING},
+    row::{self, LIVE, PROVISIONING},
 };
 use crate::domain::{
     connector::{Connector, Revisions, StoredSecret, readiness},
@@ -78,12 +81,16 @@ impl Store {
     /// [`Error::Exists`], [`Error::Quota`], [`Error::NotFound`] when the same request made a connector that was deleted
     /// since, and those of the database.
     pub async fn begin_create(&self, new: NewConnector) -> Result<Begun, Error> {
+        retry(|| self.try_begin_create(&new)).await
+    }
+
+    async fn try_begin_create(&self, new: &NewConnector) -> Result<Begun, Error> {
         let transaction = self.database.begin_write().await?;
         lock_scope(&*transaction, &new.scope, new.now).await?;
         if let Some(begun) = replay(&*transaction, new.request.as_ref()).await? {
             return Ok(begun);
         }
-        let mut connector = prepare(&*transaction, &new).await?;
+        let mut connector = prepare(&*transaction, new).await?;
         let phase = if new.has_secrets { PROVISIONING } else { LIVE };
         if !new.has_secrets {
             let revision = advance(&*transaction, 1).await?;
@@ -94,7 +101,7 @@ impl Store {
             .insert(&*transaction)
             .await?;
         insert_labels(&*transaction, &connector).await?;
-        if let Some(key) = new.request {
+        if let Some(key) = new.request.clone() {
             remember(&*transaction, key, connector.uid, new.now).await?;
         }
         transaction.commit().await?;
@@ -126,6 +133,15 @@ impl Store {
         secrets: Vec<StoredSecret>,
         now: Timestamp,
     ) -> Result<Connector, Error> {
+        retry(|| self.try_publish(uid, &secrets, now)).await
+    }
+
+    async fn try_publish(
+        &self,
+        uid: ConnectorUid,
+        secrets: &[StoredSecret],
+        now: Timestamp,
+    ) -> Result<Connector, Error> {
         let transaction = self.database.begin_write().await?;
         let query = connector::Entity::find_by_id(uid.as_uuid()).lock_exclusive();
         let found = query.one(&*transaction).await?.ok_or(Error::NotFound)?;
@@ -142,7 +158,7 @@ impl Store {
         }
         let mut connector =
             find(&*transaction, connector::Entity::find_by_id(uid.as_uuid())).await?;
-        connector.secrets = secrets;
+        connector.secrets = secrets.to_vec();
         connector.status =
             Status::first(connector.readiness(), connector.revisions.generation, now);
         let revision = advance(&*transaction, 1).await?;
@@ -157,16 +173,43 @@ impl Store {
         Ok(connector)
     }
 
-    /// Gives up a connector that was not published: from then on it cannot be, its id and its place in the quota are
-    /// free, and the request that made it is forgotten.
+    /// Gives up a connector that was not published: its row goes, with its id, its place in the quota and the request
+    /// that made it, and `task` is owed instead. Does nothing when it was published or given up already.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn abandon(&self, uid: ConnectorUid) -> Result<(), Error> {
+    pub async fn abandon(
+        &self,
+        uid: ConnectorUid,
+        task: NewTask,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        retry(|| self.try_abandon(uid, task.clone(), now)).await
+    }
+
+    async fn try_abandon(
+        &self,
+        uid: ConnectorUid,
+        task: NewTask,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let transaction = self.database.begin_write().await?;
-        abandon(&*transaction, uid.as_uuid()).await?;
-        transaction.commit().await?;
-        Ok(())
+        let unseen = connector::Entity::find_by_id(uid.as_uuid())
+            .filter(connector::Column::Phase.eq(PROVISIONING))
+            .lock_exclusive();
+        let connector = match find(&*transaction, unseen).await {
+            Err(Error::NotFound) => return Ok(()),
+            found => found?,
+        };
+        outbox::insert(&*transaction, &connector.name, uid, task, now).await?;
+        request::Entity::delete_many()
+            .filter(request::Column::ConnectorUid.eq(uid.as_uuid()))
+            .exec(&*transaction)
+            .await?;
+        connector::Entity::delete_by_id(uid.as_uuid())
+            .exec(&*transaction)
+            .await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Whether this request was done already.
@@ -203,29 +246,6 @@ async fn lock_scope(
         .lock_exclusive()
         .one(transaction)
         .await?;
-    Ok(())
-}
-
-/// See [`Store::abandon`].
-pub(super) async fn abandon(transaction: &impl ConnectionTrait, uid: Uuid) -> Result<(), Error> {
-    let given_up = connector::ActiveModel {
-        phase: Set(ABANDONED.to_owned()),
-        // No connector id begins like this.
-        connector_id: Set(format!("!{uid}")),
-        ..Default::default()
-    };
-    let updated = connector::Entity::update_many()
-        .set(given_up)
-        .filter(connector::Column::Uid.eq(uid))
-        .filter(connector::Column::Phase.eq(PROVISIONING))
-        .exec(transaction)
-        .await?;
-    if updated.rows_affected > 0 {
-        request::Entity::delete_many()
-            .filter(request::Column::ConnectorUid.eq(uid))
-            .exec(transaction)
-            .await?;
-    }
     Ok(())
 }
 
@@ -289,35 +309,37 @@ async fn prepare(
     })
 }
 
+/// The id that was asked for, or the first free one after the derived one.
 async fn free_id(
     transaction: &impl ConnectionTrait,
     new: &NewConnector,
 ) -> Result<ConnectorId, Error> {
-    if let Some(id) = &new.id {
-        return if is_taken(transaction, &new.scope, id).await? {
-            Err(Error::Exists)
-        } else {
-            Ok(id.clone())
-        };
+    let wanted = new.id.as_ref().unwrap_or(&new.derived);
+    let mut alike = Condition::any().add(connector::Column::ConnectorId.eq(wanted.as_str()));
+    if new.id.is_none() {
+        // An id has no character that means something in a pattern.
+        alike = alike.add(connector::Column::ConnectorId.like(format!("{wanted}-%")));
     }
-    let mut id = new.derived.clone();
-    let mut number = 1;
-    while is_taken(transaction, &new.scope, &id).await? {
-        number += 1;
-        id = new.derived.with_suffix(number);
+    let taken: HashSet<String> = connector::Entity::find()
+        .select_only()
+        .column(connector::Column::ConnectorId)
+        .filter(connector::Column::Scope.eq(new.scope.to_string()))
+        .filter(alike)
+        .into_tuple::<String>()
+        .all(transaction)
+        .await?
+        .into_iter()
+        .collect();
+    if !taken.contains(wanted.as_str()) {
+        return Ok(wanted.clone());
     }
-    Ok(id)
-}
-
-async fn is_taken(
-    transaction: &impl ConnectionTrait,
-    scope: &ScopeName,
-    id: &ConnectorId,
-) -> Result<bool, Error> {
-    let same = connector::Entity::find()
-        .filter(connector::Column::Scope.eq(scope.to_string()))
-        .filter(connector::Column::ConnectorId.eq(id.as_str()));
-    Ok(same.count(transaction).await? > 0)
+    if new.id.is_some() {
+        return Err(Error::Exists);
+    }
+    (2..)
+        .map(|number| wanted.with_suffix(number))
+        .find(|id| !taken.contains(id.as_str()))
+        .ok_or(Error::Exists)
 }
 
 async fn recalled(

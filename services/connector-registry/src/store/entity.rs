@@ -237,12 +237,12 @@ pub(super) mod definition {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub hash: String,
-        pub content: Vec<u8>,
+        pub used_time: i64,
         #[sea_orm(column_type = "Text")]
         pub title: String,
         #[sea_orm(column_type = "Text")]
         pub description: String,
-        pub create_time: i64,
+        pub content: Vec<u8>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

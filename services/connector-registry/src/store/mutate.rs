@@ -1,7 +1,9 @@
 //! Changing and deleting published connectors: read under a lock, let the caller decide, write with the next revision.
 //!
-//! Invariant: whatever a decision was based on is still true when it is written. Not here: the decisions.
+//! Invariant: whatever a decision was based on is still true when it is written; a decision whose transaction lost against
+//! another one is made anew. Not here: the decisions.
 
+use database::retry;
 use names::ConnectorName;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
@@ -11,7 +13,7 @@ use sea_orm::{
 use super::{
     Error, NewTask, RequestKey, Store, advance,
     create::{insert_labels, insert_secrets, is_remembered, owe, remember},
-    entity::{connector, label, secret, tombstone},
+    entity::{connector, label, request, secret, tombstone},
     queries::{find, named},
     row::{self, LIVE},
 };
@@ -46,29 +48,43 @@ impl Store {
         &self,
         name: &ConnectorName,
         now: Timestamp,
-        decide: impl FnOnce(&Connector) -> Result<Option<Mutation>, E>,
+        decide: impl Fn(&Connector) -> Result<Option<Mutation>, E>,
     ) -> Result<Connector, E> {
-        let transaction = self.database.begin_write().await.map_err(Error::from)?;
+        retry(|| self.try_mutate(name, now, &decide)).await?
+    }
+
+    /// The outer result is the database's, the inner one the decision's.
+    async fn try_mutate<E>(
+        &self,
+        name: &ConnectorName,
+        now: Timestamp,
+        decide: &impl Fn(&Connector) -> Result<Option<Mutation>, E>,
+    ) -> Result<Result<Connector, E>, Error> {
+        let transaction = self.database.begin_write().await?;
         let current = find(&*transaction, named(name).lock_exclusive()).await?;
+        let decided = match decide(&current) {
+            Ok(decided) => decided,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let Some(Mutation {
             mut connector,
             tasks,
             request,
-        }) = decide(&current)?
+        }) = decided
         else {
-            return Ok(current);
+            return Ok(Ok(current));
         };
         if let Some(key) = request {
             if is_remembered(&*transaction, &key).await? {
-                return Ok(current);
+                return Ok(Ok(current));
             }
             remember(&*transaction, key, current.uid, now).await?;
         }
         let revision = write(&*transaction, &current, &mut connector, now).await?;
         owe(&*transaction, &connector, tasks, now).await?;
-        transaction.commit().await.map_err(Error::from)?;
+        transaction.commit().await?;
         self.announce(revision);
-        Ok(connector)
+        Ok(Ok(connector))
     }
 
     /// Deletes a published connector and leaves a tombstone, when `decide` agrees, which sees it under a lock.
@@ -79,16 +95,34 @@ impl Store {
         &self,
         name: &ConnectorName,
         now: Timestamp,
-        decide: impl FnOnce(&Connector) -> Result<Vec<NewTask>, E>,
+        decide: impl Fn(&Connector) -> Result<Vec<NewTask>, E>,
     ) -> Result<Deletion, E> {
-        let transaction = self.database.begin_write().await.map_err(Error::from)?;
+        retry(|| self.try_delete(name, now, &decide)).await?
+    }
+
+    /// As [`Store::try_mutate`].
+    async fn try_delete<E>(
+        &self,
+        name: &ConnectorName,
+        now: Timestamp,
+        decide: &impl Fn(&Connector) -> Result<Vec<NewTask>, E>,
+    ) -> Result<Result<Deletion, E>, Error> {
+        let transaction = self.database.begin_write().await?;
         let connector = find(&*transaction, named(name).lock_exclusive()).await?;
-        let tasks = decide(&connector)?;
+        let tasks = match decide(&connector) {
+            Ok(tasks) => tasks,
+            Err(refused) => return Ok(Err(refused)),
+        };
         owe(&*transaction, &connector, tasks, now).await?;
         connector::Entity::delete_by_id(connector.uid.as_uuid())
             .exec(&*transaction)
-            .await
-            .map_err(Error::from)?;
+            .await?;
+        // Requests about the connector itself; the one that made it is remembered for its time.
+        request::Entity::delete_many()
+            .filter(request::Column::ConnectorUid.eq(connector.uid.as_uuid()))
+            .filter(request::Column::Target.eq(connector.uid.to_string()))
+            .exec(&*transaction)
+            .await?;
         let revision = advance(&*transaction, 1).await?;
         let tombstone = tombstone::ActiveModel {
             uid: Set(connector.uid.as_uuid()),
@@ -98,13 +132,13 @@ impl Store {
             revision: Set(revision),
             delete_time: Set(now.micros()),
         };
-        tombstone.insert(&*transaction).await.map_err(Error::from)?;
-        transaction.commit().await.map_err(Error::from)?;
+        tombstone.insert(&*transaction).await?;
+        transaction.commit().await?;
         self.announce(revision);
-        Ok(Deletion {
+        Ok(Ok(Deletion {
             revision,
             connector,
-        })
+        }))
     }
 }
 

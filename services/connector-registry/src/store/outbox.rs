@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use database::retry;
 use names::{ConnectorName, ConnectorUid, SecretName};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait,
@@ -17,12 +18,19 @@ use uuid::Uuid;
 use super::{
     Error, Store,
     entity::{outbox, secret},
+    row,
 };
 use crate::domain::{
-    connector::SecretLocation,
-    spec::{SecretField, SecretPlace},
+    connector::{SecretLocation, StoredSecret},
+    spec::SecretPlace,
     timestamp::Timestamp,
 };
+
+const DELETE_SECRETS: &str = "DELETE_SECRETS";
+const DELETE_SECRET: &str = "DELETE_SECRET";
+const UNSET_VARIABLES: &str = "UNSET_VARIABLES";
+const DESTROY_VERSIONS: &str = "DESTROY_VERSIONS";
+const REVOKE_LEASES: &str = "REVOKE_LEASES";
 
 /// What the vault is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,23 +40,58 @@ pub enum Action {
     /// Delete one secret.
     DeleteSecret(SecretName),
     /// Remove variables from the connector's blob.
-    UnsetVariables(Variables),
+    UnsetVariables(Vec<String>),
+    /// Destroy versions that were replaced.
+    DestroyVersions(Superseded),
     /// End every lease and grant of the connector.
     RevokeLeases,
 }
 
-/// Variables of a connector's blob.
+/// Versions of a secret that nothing refers to any more, those included that never were referred to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Variables {
-    /// Their names.
-    pub names: Vec<String>,
-    /// The destination the blob was entered for.
-    pub destination: String,
+pub struct Superseded {
+    /// The secret.
+    pub secret: String,
+    /// The first of them.
+    pub from: u64,
+    /// The version that is referred to now.
+    pub below: u64,
 }
 
 /// A task to queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewTask(pub Action);
+pub struct NewTask {
+    /// What to do.
+    pub action: Action,
+    /// Not before this time has passed.
+    pub delay: Duration,
+}
+
+impl NewTask {
+    /// A task that is due at once.
+    #[must_use]
+    pub const fn now(action: Action) -> Self {
+        Self::later(action, Duration::ZERO)
+    }
+
+    /// A task that is due later.
+    #[must_use]
+    pub const fn later(action: Action, delay: Duration) -> Self {
+        Self { action, delay }
+    }
+}
+
+/// Which tasks to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tasks {
+    /// Due ones that end leases.
+    Revocations,
+    /// Due ones of any other kind.
+    Others,
+    /// Those of one connector that could hit what is written to its secrets next, due or not, after this one in the
+    /// order of ids.
+    InTheWay(ConnectorUid, Option<Uuid>),
+}
 
 /// A task that nobody else works on for now.
 #[derive(Debug, Clone)]
@@ -66,26 +109,40 @@ pub struct Claimed {
 }
 
 impl Store {
-    /// Takes tasks that are due, of one connector or of any.
+    /// Takes tasks. Those that cannot be read are logged, and left for a release that can.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn claim_tasks(
         &self,
-        of: Option<ConnectorUid>,
+        which: Tasks,
         now: Timestamp,
         hold: Duration,
         limit: u64,
     ) -> Result<Vec<Claimed>, Error> {
+        let rows = retry(|| self.claim_rows(which, now, hold, limit)).await?;
+        let readable = rows.into_iter().filter_map(|row| {
+            let (id, action) = (row.id, row.action.clone());
+            claimed(row)
+                .inspect_err(|error| {
+                    tracing::error!(%id, action, %error, "a task for the vault cannot be read and waits");
+                })
+                .ok()
+        });
+        Ok(readable.collect())
+    }
+
+    async fn claim_rows(
+        &self,
+        which: Tasks,
+        now: Timestamp,
+        hold: Duration,
+        limit: u64,
+    ) -> Result<Vec<outbox::Model>, Error> {
         let transaction = self.database.begin_write().await?;
-        let due = match of {
-            // Somebody waits for this connector's tasks: those that failed are tried again at once.
-            Some(uid) => Condition::all().add(outbox::Column::ConnectorUid.eq(uid.as_uuid())),
-            None => Condition::all().add(outbox::Column::NextAttemptTime.lte(now.micros())),
-        };
         let rows = outbox::Entity::find()
-            .filter(due)
-            .order_by_asc(outbox::Column::CreateTime)
+            .filter(condition(which, now))
+            // Ids begin with the time.
             .order_by_asc(outbox::Column::Id)
             .limit(limit)
             .lock_exclusive()
@@ -107,7 +164,7 @@ impl Store {
                 .await?;
         }
         transaction.commit().await?;
-        rows.into_iter().map(claimed).collect()
+        Ok(rows)
     }
 
     /// Queues a task that no change of a connector causes.
@@ -148,32 +205,43 @@ impl Store {
         Ok(())
     }
 
-    /// The fields of a connector that have a value now.
+    /// The references to a connector's secrets as they are now.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn secret_fields(&self, uid: ConnectorUid) -> Result<Vec<SecretField>, Error> {
+    pub async fn secrets_of(&self, uid: ConnectorUid) -> Result<Vec<StoredSecret>, Error> {
         let rows = secret::Entity::find()
             .filter(secret::Column::ConnectorUid.eq(uid.as_uuid()))
             .all(self.database.connection())
             .await?;
-        let field = |row: &secret::Model| {
-            SecretPlace::from_name(&row.kind).map(|place| SecretField::new(place, &row.field))
-        };
-        Ok(rows.iter().filter_map(field).collect())
+        rows.into_iter().map(row::stored_secret).collect()
     }
 
-    /// Notes where the variables that are left in a connector's blob are sealed now.
+    /// A task that changed a connector's blob was done: notes where the variables that are left are sealed now, and
+    /// queues what that owes.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn move_variables(
+    pub async fn finish_move(
         &self,
-        uid: ConnectorUid,
+        task: &Claimed,
         to: &SecretLocation,
+        next: Option<NewTask>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        retry(|| self.try_finish_move(task, to, next.clone(), now)).await
+    }
+
+    async fn try_finish_move(
+        &self,
+        task: &Claimed,
+        to: &SecretLocation,
+        next: Option<NewTask>,
+        now: Timestamp,
     ) -> Result<(), Error> {
         let version =
             i64::try_from(to.version).map_err(|_| Error::Corrupt("connector_secrets.version"))?;
+        let transaction = self.database.begin_write().await?;
         secret::Entity::update_many()
             .set(secret::ActiveModel {
                 secret_name: Set(to.secret.to_string()),
@@ -181,12 +249,35 @@ impl Store {
                 fingerprint: Set(to.fingerprint.clone()),
                 ..Default::default()
             })
-            .filter(secret::Column::ConnectorUid.eq(uid.as_uuid()))
+            .filter(secret::Column::ConnectorUid.eq(task.uid.as_uuid()))
             .filter(secret::Column::Kind.eq(SecretPlace::Environment.as_str()))
             .filter(secret::Column::Version.lt(version))
-            .exec(self.database.connection())
+            .exec(&*transaction)
             .await?;
-        Ok(())
+        if let Some(next) = next {
+            insert(&*transaction, &task.connector, task.uid, next, now).await?;
+        }
+        outbox::Entity::delete_by_id(task.id)
+            .exec(&*transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+fn condition(which: Tasks, now: Timestamp) -> Condition {
+    use outbox::Column;
+    let due = || Column::NextAttemptTime.lte(now.micros());
+    match which {
+        Tasks::Revocations => Condition::all()
+            .add(due())
+            .add(Column::Action.eq(REVOKE_LEASES)),
+        Tasks::Others => Condition::all()
+            .add(due())
+            .add(Column::Action.ne(REVOKE_LEASES)),
+        Tasks::InTheWay(uid, after) => Condition::all()
+            .add(Column::ConnectorUid.eq(uid.as_uuid()))
+            .add(Column::Action.is_in([DELETE_SECRET, UNSET_VARIABLES]))
+            .add_option(after.map(|after| Column::Id.gt(after))),
     }
 }
 
@@ -195,17 +286,15 @@ pub(super) async fn insert(
     transaction: &impl ConnectionTrait,
     connector: &ConnectorName,
     uid: ConnectorUid,
-    NewTask(action): NewTask,
+    NewTask { action, delay }: NewTask,
     now: Timestamp,
 ) -> Result<(), Error> {
     let (action, subject) = match &action {
-        Action::DeleteSecrets => ("DELETE_SECRETS", String::new()),
-        Action::DeleteSecret(name) => ("DELETE_SECRET", name.to_string()),
-        Action::UnsetVariables(variables) => (
-            "UNSET_VARIABLES",
-            serde_json::to_string(variables).map_err(Error::Json)?,
-        ),
-        Action::RevokeLeases => ("REVOKE_LEASES", String::new()),
+        Action::DeleteSecrets => (DELETE_SECRETS, String::new()),
+        Action::DeleteSecret(name) => (DELETE_SECRET, name.to_string()),
+        Action::UnsetVariables(names) => (UNSET_VARIABLES, json(names)?),
+        Action::DestroyVersions(versions) => (DESTROY_VERSIONS, json(versions)?),
+        Action::RevokeLeases => (REVOKE_LEASES, String::new()),
     };
     let row = outbox::ActiveModel {
         id: Set(Uuid::now_v7()),
@@ -214,22 +303,30 @@ pub(super) async fn insert(
         connector_uid: Set(uid.as_uuid()),
         subject: Set(subject),
         attempts: Set(0),
-        next_attempt_time: Set(now.micros()),
+        next_attempt_time: Set(now.after(delay).micros()),
         create_time: Set(now.micros()),
     };
     row.insert(transaction).await?;
     Ok(())
 }
 
+fn json(subject: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(subject).map_err(Error::Json)
+}
+
 fn claimed(row: outbox::Model) -> Result<Claimed, Error> {
     const SUBJECT: Error = Error::Corrupt("outbox.subject");
+    let subject = &row.subject;
     let action = match row.action.as_str() {
-        "DELETE_SECRETS" => Action::DeleteSecrets,
-        "DELETE_SECRET" => Action::DeleteSecret(row.subject.parse().map_err(|_| SUBJECT)?),
-        "UNSET_VARIABLES" => {
-            Action::UnsetVariables(serde_json::from_str(&row.subject).map_err(|_| SUBJECT)?)
+        DELETE_SECRETS => Action::DeleteSecrets,
+        DELETE_SECRET => Action::DeleteSecret(subject.parse().map_err(|_| SUBJECT)?),
+        UNSET_VARIABLES => {
+            Action::UnsetVariables(serde_json::from_str(subject).map_err(|_| SUBJECT)?)
         }
-        "REVOKE_LEASES" => Action::RevokeLeases,
+        DESTROY_VERSIONS => {
+            Action::DestroyVersions(serde_json::from_str(subject).map_err(|_| SUBJECT)?)
+        }
+        REVOKE_LEASES => Action::RevokeLeases,
         _ => return Err(Error::Corrupt("outbox.action")),
     };
     Ok(Claimed {

@@ -10,7 +10,7 @@ use super::{
     Error, Selection, Store,
     entity::{connector, lease},
     filters,
-    row::{self, ABANDONED, LIVE},
+    row::{self, LIVE},
 };
 use crate::domain::{
     connector::Connector,
@@ -42,6 +42,20 @@ impl Store {
     pub async fn get(&self, name: &ConnectorName) -> Result<Connector, Error> {
         let transaction = self.database.begin_read().await?;
         find(&*transaction, named(name)).await
+    }
+
+    /// The position of a published connector's last change, without the connector.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revision_of(&self, name: &ConnectorName) -> Result<Option<i64>, Error> {
+        let revision = named(name)
+            .select_only()
+            .column(connector::Column::Revision)
+            .into_tuple()
+            .one(self.database.connection())
+            .await?;
+        Ok(revision)
     }
 
     /// The published connectors of a page.
@@ -116,8 +130,6 @@ pub(super) async fn count(
     connection: &impl ConnectionTrait,
     scope: &ScopeName,
 ) -> Result<u64, Error> {
-    let of_scope = connector::Entity::find()
-        .filter(connector::Column::Scope.eq(scope.to_string()))
-        .filter(connector::Column::Phase.ne(ABANDONED));
+    let of_scope = connector::Entity::find().filter(connector::Column::Scope.eq(scope.to_string()));
     Ok(of_scope.count(connection).await?)
 }

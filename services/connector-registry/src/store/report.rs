@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use database::retry;
 use names::ConnectorUid;
 use sea_orm::{
     ActiveModelTrait as _,
@@ -33,6 +34,9 @@ use crate::domain::{
 const LEASE: i16 = 1;
 /// Rows per INSERT: SQLite binds at most 32,766 values.
 const BATCH: usize = 1_000;
+/// A definition counts as used for this long before the note of it is renewed; well below the time after which unused
+/// ones are removed, since every renewal writes the whole row.
+const REFRESH: Duration = Duration::from_secs(30 * 60);
 
 /// Who reports.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +96,18 @@ impl Store {
         now: Timestamp,
         presence: Duration,
     ) -> Result<Reported, Error> {
+        // One order for all reports, so that two never wait for each other.
+        observed.sort_by_key(|one| one.uid);
+        retry(|| self.try_report(reporter, &observed, now, presence)).await
+    }
+
+    async fn try_report(
+        &self,
+        reporter: Reporter<'_>,
+        observed: &[Observed],
+        now: Timestamp,
+        presence: Duration,
+    ) -> Result<Reported, Error> {
         let transaction = self.database.begin_write().await?;
         let lease = renew(&*transaction, reporter, now, presence).await?;
         let mut reported = Reported {
@@ -99,8 +115,6 @@ impl Store {
             missing: BTreeSet::new(),
             ignored: Vec::new(),
         };
-        // One order for all reports, so that two never wait for each other.
-        observed.sort_by_key(|one| one.uid);
         let mut changed = Vec::new();
         for one in observed {
             match take(&*transaction, one, now, &mut reported.missing).await? {
@@ -184,7 +198,7 @@ enum Taken {
 
 async fn take(
     transaction: &impl ConnectionTrait,
-    observed: Observed,
+    observed: &Observed,
     now: Timestamp,
     missing: &mut BTreeSet<DefinitionHash>,
 ) -> Result<Taken, Error> {
@@ -195,6 +209,7 @@ async fn take(
         detail,
         tools,
     } = observed;
+    let (uid, generation) = (*uid, *generation);
     let query = live()
         .filter(connector::Column::Uid.eq(uid.as_uuid()))
         .lock_exclusive();
@@ -204,13 +219,13 @@ async fn take(
     };
     let tool_count = match tools {
         Some(tools) => {
-            missing.extend(missing_definitions(transaction, &tools, now).await?);
-            replace_tools(transaction, uid, &tools).await?;
+            missing.extend(missing_definitions(transaction, tools, now).await?);
+            replace_tools(transaction, uid, tools).await?;
             i32::try_from(tools.len()).unwrap_or(i32::MAX)
         }
         None => current.tool_count,
     };
-    let status = serde_json::to_string(&detail).map_err(Error::Json)?;
+    let status = serde_json::to_string(detail).map_err(Error::Json)?;
     let same = current.state == state.as_str()
         && current.status == status
         && current.observed_generation == generation
@@ -251,7 +266,7 @@ async fn write(
     Ok(last)
 }
 
-/// The hashes that are not stored; those that are count as just used, so that the sweeper leaves them alone.
+/// The hashes that are not stored; those that are count as used, so that the sweeper leaves them alone.
 async fn missing_definitions(
     transaction: &impl ConnectionTrait,
     tools: &[ObservedTool],
@@ -264,32 +279,45 @@ async fn missing_definitions(
         .map(|hash| hash.as_str().to_owned())
         .collect();
     for hashes in wanted.chunks(BATCH) {
+        // Before the look: what the sweeper has just removed is then missing, and what is found stays.
+        definition::Entity::update_many()
+            .col_expr(definition::Column::UsedTime, Expr::value(now.micros()))
+            .filter(definition::Column::Hash.is_in(hashes))
+            .filter(definition::Column::UsedTime.lt(now.before(REFRESH).micros()))
+            .exec(transaction)
+            .await?;
         let stored: Vec<String> = definition::Entity::find()
             .select_only()
             .column(definition::Column::Hash)
             .filter(definition::Column::Hash.is_in(hashes))
-            // Reports lock definitions in one order, too.
-            .order_by_asc(definition::Column::Hash)
             .into_tuple()
             .all(transaction)
-            .await?;
-        definition::Entity::update_many()
-            .col_expr(definition::Column::CreateTime, Expr::value(now.micros()))
-            .filter(definition::Column::Hash.is_in(&stored))
-            .exec(transaction)
             .await?;
         missing.retain(|hash| !stored.iter().any(|known| known == hash.as_str()));
     }
     Ok(missing)
 }
 
+/// Writes a connector's tools, unless they are what is written already.
 async fn replace_tools(
     transaction: &impl ConnectionTrait,
     uid: ConnectorUid,
     tools: &[ObservedTool],
 ) -> Result<(), Error> {
+    let own = tool::Column::ConnectorUid.eq(uid.as_uuid());
+    let written = tool::Entity::find()
+        .filter(own.clone())
+        .order_by_asc(tool::Column::Position)
+        .all(transaction)
+        .await?;
+    let same = |(row, tool): (&tool::Model, &ObservedTool)| {
+        row.name == tool.name && row.definition_hash == tool.hash.as_str()
+    };
+    if written.len() == tools.len() && written.iter().zip(tools).all(same) {
+        return Ok(());
+    }
     tool::Entity::delete_many()
-        .filter(tool::Column::ConnectorUid.eq(uid.as_uuid()))
+        .filter(own)
         .exec(transaction)
         .await?;
     let rows: Vec<tool::ActiveModel> = (0..)

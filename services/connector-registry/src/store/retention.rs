@@ -1,83 +1,44 @@
-//! What is removed in time: creations that were never finished, remembered requests, tombstones, unused definitions.
+//! What is removed in time: remembered requests, tombstones, unused definitions; and which creations never ended.
 //!
 //! Invariant: a tombstone is forgotten only together with the positions that would have needed it.
 
-use names::{ConnectorUid, ScopeName};
+use database::retry;
+use names::ConnectorUid;
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _, sea_query::Expr,
+    QueryTrait as _,
+    sea_query::{Expr, ExprTrait as _, Query},
 };
+use uuid::Uuid;
 
 use super::{
     Error, FEED, Store,
-    create::abandon,
     entity::{connector, definition, feed, request, tombstone, tool},
-    row::{ABANDONED, PROVISIONING},
+    row::PROVISIONING,
 };
 use crate::domain::timestamp::Timestamp;
 
-/// A connector that was never published and is to be cleared away.
-#[derive(Debug, Clone)]
-pub struct Provisioning {
-    /// Its uid.
-    pub uid: ConnectorUid,
-    /// Its owner.
-    pub scope: ScopeName,
-}
-
 impl Store {
-    /// Creations that were given up, or that began before `before` and never ended. From now on none of them can be
-    /// published.
+    /// Creations that began before `before` and never ended, the oldest first.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn take_unfinished(
+    pub async fn unfinished(
         &self,
         before: Timestamp,
         limit: u64,
-    ) -> Result<Vec<Provisioning>, Error> {
-        let transaction = self.database.begin_write().await?;
-        let stuck = connector::Entity::find()
+    ) -> Result<Vec<ConnectorUid>, Error> {
+        let rows: Vec<Uuid> = connector::Entity::find()
+            .select_only()
+            .column(connector::Column::Uid)
             .filter(connector::Column::Phase.eq(PROVISIONING))
             .filter(connector::Column::CreateTime.lt(before.micros()))
-            .limit(limit)
-            .all(&*transaction)
-            .await?;
-        for row in stuck {
-            abandon(&*transaction, row.uid).await?;
-        }
-        let rows = connector::Entity::find()
-            .filter(connector::Column::Phase.eq(ABANDONED))
             .order_by_asc(connector::Column::CreateTime)
             .limit(limit)
-            .all(&*transaction)
+            .into_tuple()
+            .all(self.database.connection())
             .await?;
-        transaction.commit().await?;
-        rows.into_iter()
-            .map(|row| {
-                let scope = row
-                    .scope
-                    .parse()
-                    .map_err(|_| Error::Corrupt("connectors.scope"))?;
-                Ok(Provisioning {
-                    uid: ConnectorUid::new(row.uid),
-                    scope,
-                })
-            })
-            .collect()
-    }
-
-    /// Removes a connector that was given up. Its secrets must be gone already.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn remove_unfinished(&self, uid: ConnectorUid) -> Result<(), Error> {
-        connector::Entity::delete_many()
-            .filter(connector::Column::Uid.eq(uid.as_uuid()))
-            .filter(connector::Column::Phase.eq(ABANDONED))
-            .exec(self.database.connection())
-            .await?;
-        Ok(())
+        Ok(rows.into_iter().map(ConnectorUid::new).collect())
     }
 
     /// Forgets requests made before `before`.
@@ -97,6 +58,10 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn forget_deletions(&self, before: Timestamp) -> Result<(), Error> {
+        retry(|| self.try_forget_deletions(before)).await
+    }
+
+    async fn try_forget_deletions(&self, before: Timestamp) -> Result<(), Error> {
         let transaction = self.database.begin_write().await?;
         let old = tombstone::Column::DeleteTime.lt(before.micros());
         let newest = tombstone::Entity::find()
@@ -119,18 +84,32 @@ impl Store {
         Ok(())
     }
 
-    /// Removes definitions that no tool has referred to since `before`.
+    /// Removes at most `limit` definitions that no tool refers to and none has since `before`.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn forget_definitions(&self, before: Timestamp) -> Result<(), Error> {
-        let used = tool::Entity::find()
+    pub async fn forget_definitions(&self, before: Timestamp, limit: u64) -> Result<(), Error> {
+        let unused = || definition::Column::UsedTime.lt(before.micros());
+        let user = Query::select()
+            .expr(Expr::value(1))
+            .from(tool::Entity)
+            .and_where(
+                Expr::col((tool::Entity, tool::Column::DefinitionHash))
+                    .equals((definition::Entity, definition::Column::Hash)),
+            )
+            .to_owned();
+        let oldest = definition::Entity::find()
             .select_only()
-            .column(tool::Column::DefinitionHash)
+            .column(definition::Column::Hash)
+            .filter(unused())
+            .filter(Expr::not_exists(user))
+            .order_by_asc(definition::Column::UsedTime)
+            .limit(limit)
             .into_query();
+        // The condition stands here again: PostgreSQL looks at it anew when a report has just renewed the note.
         definition::Entity::delete_many()
-            .filter(definition::Column::CreateTime.lt(before.micros()))
-            .filter(definition::Column::Hash.not_in_subquery(used))
+            .filter(unused())
+            .filter(definition::Column::Hash.in_subquery(oldest))
             .exec(self.database.connection())
             .await?;
         Ok(())

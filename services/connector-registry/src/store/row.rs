@@ -26,8 +26,6 @@ use crate::domain::{
 
 /// Not yet published: its secrets are being sealed.
 pub(super) const PROVISIONING: &str = "PROVISIONING";
-/// Never to be published: its secrets are being removed.
-pub(super) const ABANDONED: &str = "ABANDONED";
 /// Published.
 pub(super) const LIVE: &str = "LIVE";
 
@@ -112,7 +110,8 @@ fn unknown_spec(row: &connector::Model) -> Spec {
     }
 }
 
-fn stored_secret(row: secret::Model) -> Result<StoredSecret, Error> {
+/// The reference of a row.
+pub(super) fn stored_secret(row: secret::Model) -> Result<StoredSecret, Error> {
     let place =
         SecretPlace::from_name(&row.kind).ok_or(Error::Corrupt("connector_secrets.kind"))?;
     Ok(StoredSecret {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use database::retry;
 use names::{ConnectorName, ScopeName};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
@@ -128,6 +129,14 @@ impl Store {
     ) -> Result<u32, Error> {
         // One order for all writers, so that two never wait for each other.
         definitions.sort_by(|left, right| left.hash.cmp(&right.hash));
+        retry(|| self.try_store_definitions(&definitions, now)).await
+    }
+
+    async fn try_store_definitions(
+        &self,
+        definitions: &[Definition],
+        now: Timestamp,
+    ) -> Result<u32, Error> {
         let transaction = self.database.begin_write().await?;
         let mut stored = 0;
         for definition in definitions {
@@ -143,10 +152,10 @@ impl Store {
             }
             let row = definition::ActiveModel {
                 hash: Set(hash.as_str().to_owned()),
-                content: Set(json.into_bytes()),
-                title: Set(title),
-                description: Set(description),
-                create_time: Set(now.micros()),
+                content: Set(json.clone().into_bytes()),
+                title: Set(title.clone()),
+                description: Set(description.clone()),
+                used_time: Set(now.micros()),
             };
             definition::Entity::insert(row)
                 .on_conflict(

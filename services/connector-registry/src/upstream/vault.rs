@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::domain::connector::SecretLocation;
 
 /// How long one call may take; the caller's own deadline may be earlier.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// Pages of a list of secrets; far more than one connector can have.
 const MAX_PAGES: usize = 64;
 
@@ -41,8 +41,8 @@ pub struct BlobPatch<'a> {
     pub set: Vec<(&'a str, &'a Text)>,
     /// Variables to remove.
     pub unset: Vec<String>,
-    /// Where the values may be sent.
-    pub destination: &'a str,
+    /// Where the values may be sent; `None` when nothing is set, and what is left stays bound where it is.
+    pub destination: Option<&'a str>,
     /// Recognises the call when it is made again.
     pub request: Uuid,
 }
@@ -88,6 +88,22 @@ pub enum Error {
     /// Its answer makes no sense.
     #[error("the vault's answer makes no sense")]
     Nonsense,
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::TimedOut(_) | Self::Conflict => true,
+            Self::NeedsRebind
+            | Self::RequestReused
+            | Self::NotFound
+            | Self::Unreadable
+            | Self::Refused(_)
+            | Self::Nonsense => false,
+        }
+    }
 }
 
 impl Vault {
@@ -152,7 +168,7 @@ impl Vault {
             connector_uid: owner.uid.to_string(),
             set: set.into_iter().map(entry).collect(),
             unset,
-            destinations: vec![destination.to_owned()],
+            destinations: destination.map(str::to_owned).into_iter().collect(),
             request_id: request.to_string(),
         };
         let response = self
@@ -173,6 +189,21 @@ impl Vault {
             allow_missing: true,
         };
         self.client.clone().delete_secret(timed(request)).await?;
+        Ok(())
+    }
+
+    /// Destroys one version of a secret; that it is destroyed already is no error.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the secret is gone with all its versions, and the rest of [`Error`].
+    pub async fn destroy(&self, version: &SecretVersionName) -> Result<(), Error> {
+        let request = pb::DestroySecretVersionRequest {
+            name: version.to_string(),
+        };
+        self.client
+            .clone()
+            .destroy_secret_version(timed(request))
+            .await?;
         Ok(())
     }
 

@@ -222,4 +222,36 @@ database::test_on_both! {
         let other = create(&mut ada, "x", http(vec![])).await;
         assert_eq!(get(&mut ada, &other.name).await.unwrap().uid, other.uid);
     }
+
+    /// A caller that goes away leaves a whole connector behind, not a taken id.
+    async fn a_creation_is_ended_without_its_caller(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        suite.vault.set(Mode::HoldWrites);
+        let mut gone = suite.client("ada");
+        let call = gone.create_connector(creation("users/ada", "x", http(vec![secret("X-Key", "hunter2")])));
+        tokio::select! {
+            answer = call => panic!("{answer:?}"),
+            () = suite.vault.until("a sealed secret", |state| state.secrets.len() == 1) => {}
+        }
+        drop(gone);
+        suite.vault.set(Mode::Working);
+        until(&mut suite.client("ada"), "users/ada/connectors/x", |connector| connector.is_ok()).await;
+    }
+
+    /// A creation that is given up while the vault is at work leaves nothing there, not even what is sealed late.
+    async fn a_creation_given_up_leaves_nothing_sealed_late(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        suite.vault.set(Mode::DownAfter(1));
+        let mut ada = suite.client("ada");
+        let headers = vec![secret("X-One", "1"), secret("X-Two", "2")];
+        assert_eq!(reason(ada.create_connector(creation("users/ada", "x", http(headers))).await), "VAULT_UNAVAILABLE");
+        suite.vault.set(Mode::Working);
+        // The id is free at once; what was sealed goes when no call can be under way any more.
+        create(&mut ada, "x", http(vec![])).await;
+        suite.clock.advance(Duration::from_secs(20));
+        create(&mut ada, "y", http(vec![])).await;
+        assert_eq!(suite.vault.state().secrets.len(), 1);
+        let gone = suite.vault.until("no secret", |state| state.secrets.is_empty());
+        advance_until(&suite.clock, Duration::from_secs(11), "the deletion", gone).await;
+    }
 }

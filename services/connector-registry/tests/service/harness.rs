@@ -245,6 +245,21 @@ pub(crate) async fn delete(client: &mut Client, name: &str) -> Result<i64, Statu
         .revision)
 }
 
+/// Reads a connector until it is as the test expects.
+pub(crate) async fn until(
+    client: &mut Client,
+    name: &str,
+    is: impl Fn(Result<&pb::Connector, &Status>) -> bool,
+) {
+    let reading = async {
+        while !is(get(client, name).await.as_ref()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
+    assert!(read.is_ok(), "{name} never became what was expected");
+}
+
 /// The error of a refused call, as a program reads it.
 pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (tonic::Code, ErrorView) {
     let status = outcome.unwrap_err();

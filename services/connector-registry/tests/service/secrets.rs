@@ -1,5 +1,7 @@
 //! Setting and removing the values of secrets.
 
+use std::time::Duration;
+
 use contracts::registry::v1 as pb;
 use database::testing::TestDatabase;
 use tonic::Code;
@@ -52,6 +54,26 @@ async fn set(client: &mut Client, request: pb::SetConnectorSecretsRequest) -> pb
         .into_inner()
         .connector
         .unwrap()
+}
+
+fn transport(connector: &mut pb::Connector) -> &mut pb::StdioTransport {
+    match &mut connector.transport {
+        Some(pb::connector::Transport::Stdio(transport)) => transport,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn update(client: &mut Client, connector: pb::Connector) -> pb::Connector {
+    let connector = pb::Connector {
+        etag: String::new(),
+        ..connector
+    };
+    let request = pb::UpdateConnectorRequest {
+        connector: Some(connector),
+        update_mask: None,
+    };
+    let updated = client.update_connector(request).await;
+    updated.unwrap().into_inner().connector.unwrap()
 }
 
 fn states(connector: &pb::Connector) -> Vec<(&str, bool)> {
@@ -117,7 +139,7 @@ database::test_on_both! {
         let both = vec![unset(pb::SecretPlace::Environment, "B"), unset(pb::SecretPlace::Environment, "C")];
         let empty = set(&mut ada, change(&before, vec![], both)).await;
         assert_eq!(states(&empty), [("A", false), ("B", false), ("C", false)]);
-        assert!(suite.vault.state().secrets.is_empty());
+        suite.vault.until("no secret", |state| state.secrets.is_empty()).await;
     }
 
     /// A header that is unset is destroyed.
@@ -136,10 +158,8 @@ database::test_on_both! {
         let mut ada = suite.client("ada");
         let before = create(&mut ada, "x", stdio(vec![secret("A", "1"), secret("B", "2")])).await;
         let mut moved = before.clone();
-        let Some(pb::connector::Transport::Stdio(transport)) = &mut moved.transport else { panic!("stdio") };
-        transport.arguments = vec!["--other".into()];
-        let request = pb::UpdateConnectorRequest { connector: Some(moved), update_mask: None };
-        let moved = ada.update_connector(request).await.unwrap().into_inner().connector.unwrap();
+        transport(&mut moved).arguments = vec!["--other".into()];
+        let moved = update(&mut ada, moved).await;
         assert!(moved.secrets.iter().all(|one| one.set && one.needs_rebind));
         assert_eq!(moved.status.unwrap().state(), pb::ConnectorState::Misconfigured);
         suite.vault.until("leases revoked", |state| state.revoked.contains(&before.uid)).await;
@@ -188,5 +208,143 @@ database::test_on_both! {
         set(&mut ada, with(&connector.etag)).await;
         delete(&mut ada, &connector.name).await.unwrap();
         assert_eq!(reason(ada.set_connector_secrets(with("")).await), "CONNECTOR_NOT_FOUND");
+    }
+
+    /// Whatever decides where a variable goes is part of the destination: readable variables, the names of secret ones,
+    /// prefixes and the folder. A change of any of them asks for the secrets again and ends the leases.
+    async fn what_surrounds_a_program_is_part_of_its_destination(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        type Change = fn(&mut pb::StdioTransport);
+        let changes: [Change; 5] = [
+            |stdio| stdio.environment.push(plain("NODE_OPTIONS", "--require /tmp/x.js")),
+            |stdio| stdio.environment[1] = plain("HTTPS_PROXY", "http://elsewhere"),
+            |stdio| stdio.environment.push(declared("OTHER")),
+            |stdio| stdio.environment[0].prefix = "Bearer ".into(),
+            |stdio| stdio.working_directory = "/tmp".into(),
+        ];
+        for (number, elsewhere) in changes.into_iter().enumerate() {
+            let environment = vec![secret("TOKEN", "hunter2"), plain("HTTPS_PROXY", "http://here")];
+            let before = create(&mut ada, &format!("c{number}"), stdio(environment)).await;
+            assert!(!before.secrets[0].needs_rebind);
+            let mut moved = before.clone();
+            transport(&mut moved).environment[0] = declared("TOKEN");
+            elsewhere(transport(&mut moved));
+            let moved = update(&mut ada, moved).await;
+            assert!(moved.secrets[0].set && moved.secrets[0].needs_rebind, "{number}: {moved:?}");
+            suite.vault.until("leases revoked", |state| state.revoked.contains(&before.uid)).await;
+        }
+    }
+
+    /// A value that was sealed but never referred to leaves the one in use alone; what was replaced is destroyed when
+    /// no grant can name it any more.
+    async fn what_is_in_use_outlives_failed_changes(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let headers = vec![secret("X-One", "1"), secret("X-Two", "2")];
+        let before = create(&mut ada, "x", http(headers)).await;
+        let both = |one: &str| change(&before, vec![header("X-One", one), header("X-Two", one)], vec![]);
+        for attempt in ["3", "4"] {
+            suite.vault.set(Mode::DownAfter(1));
+            assert_eq!(reason(ada.set_connector_secrets(both(attempt)).await), "VAULT_UNAVAILABLE");
+        }
+        suite.vault.set(Mode::Working);
+        assert_eq!(get(&mut ada, &before.name).await.unwrap(), before);
+        crate::runtime::grant(&suite, &before).await;
+        set(&mut ada, both("5")).await;
+        crate::runtime::grant(&suite, &before).await;
+        let destroyed = suite.vault.until("the old ones destroyed", |state| {
+            let kept = state.kept(&before.uid);
+            kept["x-one"] == [4] && kept["x-two"] == [2]
+        });
+        advance_until(&suite.clock, Duration::from_secs(10), "the destruction", destroyed).await;
+        crate::runtime::grant(&suite, &before).await;
+    }
+
+    /// A repeated request whose value was replaced meanwhile does not come back.
+    async fn an_older_answer_replaces_nothing_newer(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let before = create(&mut ada, "x", http(vec![secret("X-One", "1"), secret("X-Two", "2")])).await;
+        let first = pb::SetConnectorSecretsRequest {
+            request_id: ID.into(),
+            ..change(&before, vec![header("X-One", "3"), header("X-Two", "3")], vec![])
+        };
+        suite.vault.set(Mode::DownAfter(1));
+        assert_eq!(reason(ada.set_connector_secrets(first.clone()).await), "VAULT_UNAVAILABLE");
+        suite.vault.set(Mode::Working);
+        set(&mut ada, change(&before, vec![header("X-One", "4")], vec![])).await;
+        assert_eq!(reason(ada.set_connector_secrets(first).await), "ETAG_MISMATCH");
+        crate::runtime::grant(&suite, &before).await;
+    }
+
+    /// A caller that goes away leaves a change whole.
+    async fn a_change_is_ended_without_its_caller(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let before = create(&mut ada, "x", http(vec![declared("X-Key")])).await;
+        suite.vault.set(Mode::HoldWrites);
+        let mut other = suite.client("ada");
+        tokio::select! {
+            answer = other.set_connector_secrets(change(&before, vec![header("X-Key", "1")], vec![])) => panic!("{answer:?}"),
+            () = suite.vault.until("a sealed value", |state| !state.of(&before.uid).is_empty()) => {}
+        }
+        drop(other);
+        suite.vault.set(Mode::Working);
+        until(&mut ada, &before.name, |connector| connector.is_ok_and(|it| it.secrets[0].set)).await;
+    }
+
+    /// A removal that the vault refuses for good does not keep values from being set.
+    async fn a_hopeless_debt_blocks_nothing(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let before = create(&mut ada, "x", stdio(vec![secret("A", "1"), secret("B", "2")])).await;
+        suite.vault.set(Mode::RefuseRemovals);
+        set(&mut ada, change(&before, vec![], vec![unset(pb::SecretPlace::Environment, "B")])).await;
+        let after = set(&mut ada, change(&before, vec![variable("A", "9")], vec![])).await;
+        assert_eq!(states(&after), [("A", true), ("B", false)]);
+        suite.vault.set(Mode::Working);
+        let gone = suite.vault.until("B gone", |state| state.variables(&before.uid).into_iter().eq(["A"]));
+        advance_until(&suite.clock, Duration::from_secs(61), "the removal", gone).await;
+    }
+
+    /// Variables leave the blob also when the connector leads elsewhere by now.
+    async fn removals_need_no_destination(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let before = create(&mut ada, "x", stdio(vec![secret("A", "1"), secret("B", "2")])).await;
+        let mut moved = before.clone();
+        transport(&mut moved).environment = vec![declared("A")];
+        transport(&mut moved).arguments = vec!["--other".into()];
+        update(&mut ada, moved).await;
+        suite.vault.until("A alone", |state| state.variables(&before.uid).into_iter().eq(["A"])).await;
+        let bound = set(&mut ada, change(&before, vec![variable("A", "3")], vec![])).await;
+        assert!(bound.secrets[0].set && !bound.secrets[0].needs_rebind);
+    }
+
+    /// A request id means the connector that it was used for, not another one of the same name.
+    async fn a_request_id_means_one_connector(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let request = |of: &pb::Connector| pb::SetConnectorSecretsRequest {
+            request_id: ID.into(),
+            ..change(of, vec![header("X-Key", "1")], vec![])
+        };
+        for _ in 0..2 {
+            let connector = create(&mut ada, "x", http(vec![declared("X-Key")])).await;
+            assert_eq!(states(&set(&mut ada, request(&connector)).await), [("x-key", true)]);
+            assert_eq!(suite.vault.state().of(&connector.uid).len(), 1);
+            delete(&mut ada, &connector.name).await.unwrap();
+        }
+        // Nor what somebody else asked for under the same id.
+        let connector = create(&mut ada, "x", http(vec![declared("X-Key")])).await;
+        set(&mut ada, request(&connector)).await;
+        let mut operator = suite.client("operator");
+        let other = pb::SetConnectorSecretsRequest {
+            request_id: ID.into(),
+            ..change(&connector, vec![header("X-Key", "2")], vec![])
+        };
+        set(&mut operator, other).await;
+        assert_eq!(suite.vault.state().of(&connector.uid), [("x-key".to_owned(), 2)]);
     }
 }

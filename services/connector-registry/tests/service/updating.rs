@@ -157,6 +157,9 @@ database::test_on_both! {
         assert!(status.stale_since.is_none());
         suite.vault.until("leases revoked", |state| state.revoked.contains(&created.uid)).await;
         assert_eq!(disable(&mut ada, &created.name).await, off);
+        // Whoever asks again after a lost answer has the etag of before.
+        let again = pb::DisableConnectorRequest { name: created.name.clone(), etag: created.etag.clone() };
+        assert_eq!(ada.disable_connector(again).await.unwrap().into_inner().connector.unwrap(), off);
         let on = enable(&mut ada, &created.name).await;
         assert_eq!((on.generation, on.status.unwrap().state()), (3, pb::ConnectorState::Pending));
     }

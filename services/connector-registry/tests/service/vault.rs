@@ -15,7 +15,7 @@ use contracts::vault::v1::{
 use identity::{Gate, StaticTokens};
 use rpc::{Listener, Running, Server, ServerOptions, authorise};
 use tokio::sync::watch;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 /// What the vault does with a call.
@@ -29,6 +29,12 @@ pub(crate) enum Mode {
     DownAfter(usize),
     /// Do it, and never answer.
     Silent,
+    /// Refuse for good whatever only removes variables.
+    RefuseRemovals,
+    /// Do it, but answer grants only when the mode is another one.
+    HoldGrants,
+    /// Do it, but answer writes only when the mode is another one.
+    HoldWrites,
 }
 
 /// A secret as the vault has it.
@@ -39,6 +45,8 @@ pub(crate) struct Stored {
     pub(crate) version: u64,
     pub(crate) values: BTreeMap<String, Vec<u8>>,
     pub(crate) destination: String,
+    /// Versions that were not destroyed, with the destination of each.
+    pub(crate) versions: BTreeMap<u64, String>,
 }
 
 /// Everything the vault knows and was asked.
@@ -47,7 +55,7 @@ pub(crate) struct State {
     pub(crate) secrets: BTreeMap<String, Stored>,
     pub(crate) revoked: Vec<String>,
     pub(crate) grants: Vec<pb::CreateGrantRequest>,
-    requests: HashMap<String, (Vec<u8>, Option<String>)>,
+    requests: HashMap<String, (Vec<u8>, Option<(String, u64)>)>,
 }
 
 impl State {
@@ -68,14 +76,47 @@ impl State {
             .collect()
     }
 
-    fn message(&self, name: &str) -> pb::Secret {
+    /// The versions of a connector's secrets that were not destroyed, by field.
+    pub(crate) fn kept(&self, uid: &str) -> BTreeMap<String, Vec<u64>> {
+        let own = self.secrets.values().filter(|secret| secret.uid == uid);
+        own.map(|secret| {
+            (
+                secret.field.clone(),
+                secret.versions.keys().copied().collect(),
+            )
+        })
+        .collect()
+    }
+
+    /// The rules for grants: every version is there and was entered for the destination.
+    fn check_grant(&self, request: &pb::CreateGrantRequest) -> Result<(), Status> {
+        for version in &request.secret_versions {
+            let (name, number) = version.split_once("/versions/").unwrap();
+            let destination = self
+                .secrets
+                .get(name)
+                .and_then(|secret| secret.versions.get(&number.parse().unwrap()))
+                .ok_or_else(|| refusal(Code::DataLoss, "SECRET_UNREADABLE"))?;
+            if destination != &request.destination {
+                return Err(needs_rebind());
+            }
+        }
+        Ok(())
+    }
+
+    fn version_of(&self, name: String) -> (String, u64) {
+        let version = self.secrets[&name].version;
+        (name, version)
+    }
+
+    fn message(&self, (name, version): &(String, u64)) -> pb::Secret {
         let stored = &self.secrets[name];
         pb::Secret {
-            name: name.to_owned(),
+            name: name.clone(),
             connector_uid: stored.uid.clone(),
             field_name: stored.field.clone(),
             current_version: Some(pb::SecretVersion {
-                name: format!("{name}/versions/{}", stored.version),
+                name: format!("{name}/versions/{version}"),
                 fingerprint: "00ff00ff00ff00ff".into(),
                 destinations: vec![stored.destination.clone()],
                 ..Default::default()
@@ -165,7 +206,12 @@ impl Service {
             Mode::DownAfter(left) if is_write => {
                 self.0.mode.send_replace(Mode::DownAfter(left - 1));
             }
-            Mode::DownAfter(_) | Mode::Working | Mode::Silent => {}
+            Mode::DownAfter(_)
+            | Mode::Working
+            | Mode::Silent
+            | Mode::RefuseRemovals
+            | Mode::HoldGrants
+            | Mode::HoldWrites => {}
         }
         let mut outcome = None;
         self.0
@@ -174,15 +220,25 @@ impl Service {
         if mode == Mode::Silent {
             std::future::pending::<()>().await;
         }
+        if mode == Mode::HoldWrites && is_write {
+            self.held(Mode::HoldWrites).await;
+        }
         outcome.unwrap().map(Response::new)
     }
 
-    fn repeat(state: &State, id: &str, body: &[u8]) -> Option<Result<Option<String>, Status>> {
+    /// Waits while the mode is this one.
+    async fn held(&self, while_in: Mode) {
+        let mut modes = self.0.mode.subscribe();
+        modes.wait_for(|mode| *mode != while_in).await.unwrap();
+    }
+
+    fn repeat(
+        state: &State,
+        id: &str,
+        body: &[u8],
+    ) -> Option<Result<Option<(String, u64)>, Status>> {
         let (known, name) = state.requests.get(id)?;
-        let reused = || {
-            rpc::error::RichError::new(tonic::Code::AlreadyExists, "REQUEST_ID_REUSED", "reused")
-                .into()
-        };
+        let reused = || refusal(Code::AlreadyExists, "REQUEST_ID_REUSED");
         Some(if known == body {
             Ok(name.clone())
         } else {
@@ -192,12 +248,11 @@ impl Service {
 }
 
 fn needs_rebind() -> Status {
-    rpc::error::RichError::new(
-        tonic::Code::FailedPrecondition,
-        "SECRET_NEEDS_REBIND",
-        "rebind",
-    )
-    .into()
+    refusal(Code::FailedPrecondition, "SECRET_NEEDS_REBIND")
+}
+
+fn refusal(code: Code, reason: &'static str) -> Status {
+    rpc::error::RichError::new(code, reason, "scripted").into()
 }
 
 #[tonic::async_trait]
@@ -222,14 +277,16 @@ impl SecretService for Service {
                         version: 0,
                         values: BTreeMap::new(),
                         destination: String::new(),
+                        versions: BTreeMap::new(),
                     });
-                    stored.version += 1;
                     stored.values = BTreeMap::from([(message.field_name.clone(), message.value)]);
                     stored.destination = message.destinations[0].clone();
+                    stored.add_version();
+                    let made = state.version_of(name);
                     state
                         .requests
-                        .insert(message.request_id, (body, Some(name.clone())));
-                    name
+                        .insert(message.request_id, (body, Some(made.clone())));
+                    made
                 }
             };
             Ok(pb::AddSecretVersionResponse {
@@ -244,6 +301,9 @@ impl SecretService for Service {
         request: Request<pb::PatchSecretBlobRequest>,
     ) -> Result<Response<pb::PatchSecretBlobResponse>, Status> {
         let (_, message) = authorise(request)?;
+        if *self.0.mode.borrow() == Mode::RefuseRemovals && message.set.is_empty() {
+            return Err(needs_rebind());
+        }
         self.play(true, |state| {
             let body = prost::Message::encode_to_vec(&message);
             let name = match Self::repeat(state, &message.request_id, &body) {
@@ -251,11 +311,12 @@ impl SecretService for Service {
                 None => {
                     let id = message.request_id.clone();
                     let name = patch(state, message)?;
-                    state.requests.insert(id, (body, name.clone()));
-                    name
+                    let made = name.map(|name| state.version_of(name));
+                    state.requests.insert(id, (body, made.clone()));
+                    made
                 }
             };
-            let name = name.filter(|name| state.secrets.contains_key(name));
+            let name = name.filter(|(name, _)| state.secrets.contains_key(name));
             Ok(pb::PatchSecretBlobResponse {
                 secret: name.map(|name| state.message(&name)),
             })
@@ -273,7 +334,9 @@ impl SecretService for Service {
                 .secrets
                 .iter()
                 .filter(|(_, secret)| secret.uid == message.connector_uid);
-            let secrets = own.map(|(name, _)| state.message(name)).collect();
+            let secrets = own
+                .map(|(name, secret)| state.message(&(name.clone(), secret.version)))
+                .collect();
             Ok(pb::ListSecretsResponse {
                 secrets,
                 next_page_token: String::new(),
@@ -299,15 +362,19 @@ impl SecretService for Service {
         request: Request<pb::CreateGrantRequest>,
     ) -> Result<Response<pb::CreateGrantResponse>, Status> {
         let (_, message) = authorise(request)?;
-        self.play(false, |state| {
-            state.grants.push(message);
-            let grant_token = format!("grant-{}", state.grants.len());
-            Ok(pb::CreateGrantResponse {
-                grant_token,
-                expire_time: None,
+        let answer = self
+            .play(false, |state| {
+                state.check_grant(&message)?;
+                state.grants.push(message);
+                let grant_token = format!("grant-{}", state.grants.len());
+                Ok(pb::CreateGrantResponse {
+                    grant_token,
+                    expire_time: None,
+                })
             })
-        })
-        .await
+            .await;
+        self.held(Mode::HoldGrants).await;
+        answer
     }
 
     async fn revoke_leases(
@@ -331,9 +398,17 @@ impl SecretService for Service {
 
     async fn destroy_secret_version(
         &self,
-        _: Request<pb::DestroySecretVersionRequest>,
+        request: Request<pb::DestroySecretVersionRequest>,
     ) -> Result<Response<pb::DestroySecretVersionResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        let (_, message) = authorise(request)?;
+        self.play(false, |state| {
+            let (name, number) = message.name.split_once("/versions/").unwrap();
+            let secret = state.secrets.get_mut(name);
+            let secret = secret.ok_or_else(|| refusal(Code::NotFound, "SECRET_NOT_FOUND"))?;
+            secret.versions.remove(&number.parse().unwrap());
+            Ok(pb::DestroySecretVersionResponse { version: None })
+        })
+        .await
     }
 
     async fn redeem_grant(
@@ -358,6 +433,13 @@ impl SecretService for Service {
     }
 }
 
+impl Stored {
+    fn add_version(&mut self) {
+        self.version += 1;
+        self.versions.insert(self.version, self.destination.clone());
+    }
+}
+
 /// The vault's rules for blobs, as its proto states them.
 fn patch(state: &mut State, message: pb::PatchSecretBlobRequest) -> Result<Option<String>, Status> {
     let found = state.find(&message.connector_uid, "");
@@ -371,15 +453,18 @@ fn patch(state: &mut State, message: pb::PatchSecretBlobRequest) -> Result<Optio
         version: 0,
         values: BTreeMap::new(),
         destination: message.destinations[0].clone(),
+        versions: BTreeMap::new(),
     });
     let touched = |name: &String| {
         message.unset.contains(name) || message.set.iter().any(|entry| &entry.name == name)
     };
-    if stored.destination != message.destinations[0] && !stored.values.keys().all(touched) {
-        return Err(needs_rebind());
+    // Whoever only removes names no destination: what is left stays bound where it is.
+    if !message.set.is_empty() {
+        if stored.destination != message.destinations[0] && !stored.values.keys().all(touched) {
+            return Err(needs_rebind());
+        }
+        stored.destination = message.destinations[0].clone();
     }
-    stored.destination = message.destinations[0].clone();
-    stored.version += 1;
     stored
         .values
         .retain(|name, _| !message.unset.contains(name));
@@ -393,5 +478,6 @@ fn patch(state: &mut State, message: pb::PatchSecretBlobRequest) -> Result<Optio
         state.secrets.remove(&name);
         return Ok(None);
     }
+    stored.add_version();
     Ok(Some(name))
 }

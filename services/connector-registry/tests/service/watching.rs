@@ -79,6 +79,35 @@ async fn snapshot(stream: &mut Stream) -> (Vec<String>, pb::WatchConnectorsRespo
 }
 
 database::test_on_both! {
+    /// Changes that do not concern a watcher do not keep it from being told that the feed is alive.
+    async fn foreign_changes_do_not_starve_progress(database: TestDatabase) {
+        let suite = Suite::start(&database).await;
+        let mut ada = suite.client("ada");
+        let mut bob = suite.client("bob");
+        let foreign = bob
+            .create_connector(creation("users/bob", "b", http(vec![])))
+            .await;
+        let foreign = foreign.unwrap().into_inner().connector.unwrap();
+        let mut stream = watch(&mut ada, &["users/ada"], pb::WatchView::Full, "")
+            .await
+            .unwrap();
+        let (_, end) = snapshot(&mut stream).await;
+        let mut bobs = 0;
+        let renaming = async {
+            loop {
+                bobs += 1;
+                rename(&mut bob, &foreign.name, &format!("B{bobs}")).await;
+                suite.clock.advance(Duration::from_secs(1));
+            }
+        };
+        let told_of = tokio::select! {
+            message = next(&mut stream) => message.unwrap(),
+            () = renaming => unreachable!("it goes on"),
+        };
+        assert_eq!(told(&told_of), "progress");
+        assert!(told_of.revision >= end.revision);
+    }
+
     /// First a snapshot with its end, then every change with growing revisions.
     async fn a_snapshot_then_changes(database: TestDatabase) {
         let suite = Suite::start(&database).await;

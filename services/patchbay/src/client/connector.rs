@@ -9,7 +9,7 @@ use prost_types::Duration as ProtoDuration;
 
 use crate::cli::{AddArgs, ConnectorCommand};
 use crate::client::Client;
-use crate::client::print::say;
+use crate::client::watch::follow;
 use crate::failure::Failure;
 
 /// The longest wait the registry grants.
@@ -51,11 +51,15 @@ async fn add(client: &Client, arguments: AddArgs) -> Result<(), Failure> {
     client.printer().answer(name, &created, |created| {
         view::state_lines(created.connector.as_ref())
     })?;
-    let connected = pb::Condition::Connected;
-    match created.connector.and_then(|connector| connector.status) {
-        Some(status) if !wait || status.condition() == connected => Ok(()),
-        None if !wait => Ok(()),
-        Some(_) | None => Err(Failure::Negative),
+    if !wait {
+        return Ok(());
+    }
+    let connector = created.connector.unwrap_or_default();
+    match connector.status {
+        Some(status) if status.condition() == pb::Condition::Connected => Ok(()),
+        Some(_) | None => Err(Failure::NotConnected {
+            connector: connector.name,
+        }),
     }
 }
 
@@ -175,19 +179,20 @@ async fn rm(client: &Client, connector: &ConnectorName) -> Result<(), Failure> {
 }
 
 async fn watch(client: &Client, scope: &ScopeSelector) -> Result<(), Failure> {
-    let request = pb::WatchConnectorsRequest {
-        parents: vec![scope.to_string()],
-        view: pb::WatchView::Full.into(),
-        resume_token: String::new(),
+    let open = async |resume_token| {
+        let request = pb::WatchConnectorsRequest {
+            parents: vec![scope.to_string()],
+            view: pb::WatchView::Full.into(),
+            resume_token,
+        };
+        let stream = client.registry_streams().watch_connectors(request).await?;
+        Ok(stream.into_inner())
     };
-    let mut stream = client
-        .registry_streams()
-        .watch_connectors(request)
-        .await?
-        .into_inner();
     let name = "patchbay.registry.v1.WatchConnectorsResponse";
-    while let Some(event) = stream.message().await? {
-        client.printer().event(name, &event, view::event_line)?;
-    }
-    say("")
+    let show = |event: &pb::WatchConnectorsResponse| {
+        client.printer().event(name, event, view::event_line)?;
+        Ok(event.resume_token.clone())
+    };
+    let (patience, output) = (client.timeout(), client.printer().output());
+    Err(follow(patience, output, open, show).await)
 }

@@ -6,8 +6,9 @@ use names::{ConnectorName, ScopeSelector};
 
 use crate::cli::SessionCommand;
 use crate::client::Client;
-use crate::client::print::{count, milliseconds, say, short, time};
+use crate::client::print::{count, milliseconds, short, time};
 use crate::client::table::{Table, fields, one_line};
+use crate::client::watch::follow;
 use crate::failure::Failure;
 
 /// Runs one of the commands.
@@ -86,22 +87,21 @@ async fn get(client: &Client, connector: &ConnectorName) -> Result<(), Failure> 
 }
 
 async fn watch(client: &Client, scope: &ScopeSelector) -> Result<(), Failure> {
-    let request = pb::WatchSessionsRequest {
-        parent: scope.to_string(),
+    // The runtime knows no place to go on from: it shows every session as it is, and then what changes.
+    let open = async |_| {
+        let request = pb::WatchSessionsRequest {
+            parent: scope.to_string(),
+        };
+        let stream = client.session_streams().watch_sessions(request).await?;
+        Ok(stream.into_inner())
     };
-    let mut stream = client
-        .session_streams()
-        .watch_sessions(request)
-        .await?
-        .into_inner();
-    while let Some(event) = stream.message().await? {
-        client.printer().event(
-            "patchbay.runtime.v1.WatchSessionsResponse",
-            &event,
-            event_line,
-        )?;
-    }
-    say("")
+    let name = "patchbay.runtime.v1.WatchSessionsResponse";
+    let show = |event: &pb::WatchSessionsResponse| {
+        client.printer().event(name, event, event_line)?;
+        Ok(String::new())
+    };
+    let (patience, output) = (client.timeout(), client.printer().output());
+    Err(follow(patience, output, open, show).await)
 }
 
 fn details(session: &pb::Session) -> String {

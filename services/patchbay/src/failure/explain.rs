@@ -2,6 +2,8 @@
 //!
 //! Not here: the reasons' meaning, which stands in the error's own message.
 
+use std::io::{Error as Io, ErrorKind};
+
 use tonic::Code;
 
 use crate::data_folder::DataFolderError;
@@ -88,17 +90,82 @@ fn by_code(code: Code) -> Option<&'static str> {
 
 /// What to do about a wrong configuration.
 pub(super) fn configuration(error: &anyhow::Error) -> Option<&'static str> {
-    match error.downcast_ref::<DataFolderError>()? {
-        DataFolderError::NoSuite(_) => Some(
+    if error.is::<rpc::client::ConnectError>() {
+        return Some(
+            "give the addresses as HOST:PORT and the token's file with --token-file, or name the folder of a \
+             running suite with --data-dir",
+        );
+    }
+    if error.is::<telemetry::InitError>() {
+        return Some("--log takes filters such as `info` or `warn,runtime_sync=debug`");
+    }
+    match error.downcast_ref::<DataFolderError>() {
+        Some(DataFolderError::NoSuite(_)) => Some(
             "start one with `patchbay up`, name its folder with --data-dir, or give --registry, --runtime \
              and --token-file",
         ),
-        DataFolderError::InUse { .. } => {
+        Some(DataFolderError::InUse { .. }) => {
             Some("stop that one, or give another folder with --data-dir")
         }
-        DataFolderError::Malformed { .. } => Some("start `patchbay up` again"),
-        DataFolderError::Io { .. } | DataFolderError::NotOurs(_) => None,
+        Some(DataFolderError::Malformed { .. }) => Some("start `patchbay up` again"),
+        Some(DataFolderError::NotOurs(_)) => {
+            Some("--data-dir names a folder that is made if it does not exist")
+        }
+        Some(DataFolderError::Io { .. }) | None => local(error),
     }
+}
+
+/// What to do about a failure of this machine: by what the system says, else by what SQLite says.
+pub(super) fn local(error: &anyhow::Error) -> Option<&'static str> {
+    by_system(error).or_else(|| by_text(&format!("{error:#}")))
+}
+
+fn by_system(error: &anyhow::Error) -> Option<&'static str> {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<Io>())?;
+    Some(match io.kind() {
+        ErrorKind::AddrInUse => {
+            "something else listens there: stop it, or give other addresses with --registry-listen, \
+             --vault-listen and --runtime-listen (port 0 lets the system choose)"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address: 127.0.0.1 serves this machine, 0.0.0.0 every network"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FULL,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "give a place that this user may write to, for example another folder with --data-dir"
+        }
+        ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            "check the path; --data-dir names a folder, which is made if it does not exist"
+        }
+        _ => return None,
+    })
+}
+
+const FULL: &str = "make room on the disk, or give a folder on another one with --data-dir";
+
+fn by_text(text: &str) -> Option<&'static str> {
+    let hints = [
+        ("disk is full", FULL),
+        (
+            "readonly database",
+            "give a place that this user may write to, for example another folder with --data-dir",
+        ),
+        (
+            "not a database",
+            "the file is damaged: put a backup of the whole data folder back, or start with a new folder",
+        ),
+        (
+            "malformed",
+            "the file is damaged: put a backup of the whole data folder back, or start with a new folder",
+        ),
+        (
+            "key file",
+            "put the key file of this data folder back, readable by its owner alone (chmod 600); without it \
+             secrets cannot be read, and only a new data folder helps",
+        ),
+    ];
+    let found = hints.iter().find(|(part, _)| text.contains(part));
+    found.map(|(_, hint)| *hint)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Exit codes mean something, and errors say what to do next.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -29,6 +30,19 @@ fn exit_codes_are_those_of_the_help() {
     assert_eq!(Failure::Usage(String::new()).code(), 2);
     assert_eq!(Failure::Negative.code(), 3);
     assert_eq!(Failure::Configuration(anyhow!("x")).code(), 64);
+}
+
+#[test]
+fn a_connector_that_did_not_connect_is_a_no_that_says_where_to_look() {
+    let connector = "users/ada/connectors/time".to_owned();
+    let failure = Failure::NotConnected { connector };
+    assert_eq!(failure.code(), 3);
+    let text = failure.render(Output::Table);
+    assert!(
+        text.contains("next: `patchbay session get users/ada/connectors/time`"),
+        "{text}"
+    );
+    assert_eq!(failure.render(Output::Json), "", "the answer says it all");
 }
 
 #[test]
@@ -84,13 +98,41 @@ fn a_server_cannot_drive_the_terminal_by_an_error() {
 
 #[test]
 fn a_reader_that_went_away_is_told_apart() {
-    let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+    let broken = std::io::Error::from(ErrorKind::BrokenPipe);
     assert!(Failure::from(broken).is_broken_pipe());
-    assert!(!Failure::from(std::io::Error::from(std::io::ErrorKind::NotFound)).is_broken_pipe());
+    assert!(!Failure::from(std::io::Error::from(ErrorKind::NotFound)).is_broken_pipe());
     assert!(!not_found().is_broken_pipe());
 }
 
 #[test]
 fn a_negative_answer_was_said_already() {
     assert_eq!(Failure::Negative.render(Output::Table), "");
+}
+
+#[test]
+fn what_fails_on_this_machine_says_what_to_do_and_nothing_twice() {
+    let io = |kind| {
+        let error = std::io::Error::from(kind);
+        anyhow::Error::new(error).context("connector-registry did not start")
+    };
+    for (kind, hint) in [
+        (ErrorKind::AddrInUse, "--registry-listen"),
+        (ErrorKind::AddrNotAvailable, "127.0.0.1"),
+        (ErrorKind::StorageFull, "make room"),
+        (ErrorKind::ReadOnlyFilesystem, "--data-dir"),
+        (ErrorKind::PermissionDenied, "--data-dir"),
+    ] {
+        let text = Failure::Other(io(kind)).render(Output::Table);
+        let next = text.lines().last().unwrap();
+        assert!(next.starts_with("next: ") && next.contains(hint), "{text}");
+        let json = Failure::Other(io(kind)).render(Output::Json);
+        assert!(json.contains("\"next\""), "{json}");
+    }
+    let full = anyhow!("(code: 13) database or disk is full");
+    let full = full.context("Query Error: (code: 13) database or disk is full");
+    let text = Failure::Other(full).render(Output::Table);
+    assert_eq!(text.matches("disk is full").count(), 1, "{text}");
+    assert!(text.contains("next: make room"), "{text}");
+    let damaged = Failure::Other(anyhow!("file is not a database")).render(Output::Table);
+    assert!(damaged.contains("backup"), "{damaged}");
 }

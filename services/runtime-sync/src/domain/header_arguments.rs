@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 /// The annotation's key in a schema.
 const ANNOTATION: &str = "x-mcp-header";
 
+/// How many arguments of one tool may be repeated; every one costs work with every call.
+pub const MAX_HEADERS: usize = 32;
+
 /// An argument that is repeated in the header `Mcp-Param-<header>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderArgument {
@@ -74,12 +77,18 @@ fn collect(
             if header.is_empty() || !header.chars().all(is_token) || !primitive {
                 return Err(InvalidAnnotation);
             }
+            // A primitive has no properties that an argument could be found at.
+            let is_dead_end = map_has_stray(schema.get("properties"), false);
+            if found.len() == MAX_HEADERS || is_dead_end {
+                return Err(InvalidAnnotation);
+            }
             found.push(HeaderArgument {
                 path: path.clone(),
                 header: header.to_owned(),
             });
+        } else {
+            collect(schema.get("properties"), path, found)?;
         }
-        collect(schema.get("properties"), path, found)?;
         path.pop();
     }
     Ok(())
@@ -94,9 +103,9 @@ fn is_token(c: char) -> bool {
 fn has_stray(schema: &Map<String, Value>, on_chain: bool) -> bool {
     schema.iter().any(|(key, value)| match key.as_str() {
         ANNOTATION => !on_chain,
-        "properties" => map_has_stray(value, on_chain),
+        "properties" => map_has_stray(Some(value), on_chain),
         "$defs" | "definitions" | "dependentSchemas" | "patternProperties" => {
-            map_has_stray(value, false)
+            map_has_stray(Some(value), false)
         }
         // Instance data, not schemas.
         "default" | "const" | "enum" | "examples" => false,
@@ -105,8 +114,8 @@ fn has_stray(schema: &Map<String, Value>, on_chain: bool) -> bool {
 }
 
 /// The same for each schema of a map.
-fn map_has_stray(map: &Value, on_chain: bool) -> bool {
-    map.as_object()
+fn map_has_stray(map: Option<&Value>, on_chain: bool) -> bool {
+    map.and_then(Value::as_object)
         .is_some_and(|map| map.values().any(|value| value_has_stray(value, on_chain)))
 }
 
@@ -121,7 +130,23 @@ fn value_has_stray(value: &Value, on_chain: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{HeaderRule, InvalidAnnotation, find};
+    use super::{HeaderRule, InvalidAnnotation, MAX_HEADERS, find};
+
+    #[test]
+    fn a_tool_may_have_only_so_many_annotations() {
+        let schema = |count: usize| {
+            let properties: Vec<_> = (0..count)
+                .map(|n| format!(r#""a{n}":{{"type":"string","x-mcp-header":"H{n}"}}"#))
+                .collect();
+            format!(r#"{{"properties":{{{}}}}}"#, properties.join(","))
+        };
+        let found = find(&schema(MAX_HEADERS), HeaderRule::Obeyed).unwrap();
+        assert_eq!(found.len(), MAX_HEADERS);
+        assert_eq!(
+            find(&schema(MAX_HEADERS + 1), HeaderRule::Obeyed),
+            Err(InvalidAnnotation)
+        );
+    }
 
     #[test]
     fn nested_properties_are_found_with_their_path() {
@@ -144,6 +169,7 @@ mod tests {
             r#"{"properties":{"a":{"type":"number","x-mcp-header":"A"}}}"#,
             r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}}"#,
             r#"{"properties":{"a":{"type":"array","items":{"type":"string","x-mcp-header":"A"}}}}"#,
+            r#"{"properties":{"a":{"type":"string","x-mcp-header":"A","properties":{"b":{"type":"string","x-mcp-header":"B"}}}}}"#,
             r#"{"oneOf":[{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}]}"#,
         ] {
             assert_eq!(

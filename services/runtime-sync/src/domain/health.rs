@@ -19,6 +19,8 @@ pub enum ProbeKind {
     ListTools,
     /// Nothing was asked: other traffic was answered lately.
     Traffic,
+    /// Nothing could be asked: no connection could be made, or it ended.
+    Connection,
 }
 
 impl ProbeKind {
@@ -29,11 +31,12 @@ impl ProbeKind {
             Self::Ping => "PING",
             Self::ListTools => "LIST_TOOLS",
             Self::Traffic => "TRAFFIC",
+            Self::Connection => "CONNECTION",
         }
     }
 }
 
-/// One probe and what came of it.
+/// One probe, or one connection, and what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthSample {
     /// When it ended.
@@ -77,16 +80,21 @@ impl Health {
 
     /// Takes one sample in and judges.
     pub fn record(&mut self, sample: HealthSample) -> Verdict {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(sample);
+        self.note(sample);
         if sample.healthy {
             self.failures = 0;
         } else {
             self.failures = self.failures.saturating_add(1);
         }
         self.verdict()
+    }
+
+    /// Takes one sample into the history only: it says nothing of a connection that is up.
+    pub fn note(&mut self, sample: HealthSample) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(sample);
     }
 
     /// A new connection starts with a clean slate; the history stays.
@@ -143,6 +151,16 @@ mod tests {
         health.record(sample(false));
         assert_eq!(health.record(sample(true)), Verdict::Healthy);
         assert_eq!(health.record(sample(false)), Verdict::Degraded);
+    }
+
+    #[test]
+    fn what_is_only_noted_is_no_failed_probe() {
+        let mut health = Health::new(3);
+        for _ in 0..HISTORY * 3 {
+            health.note(sample(false));
+        }
+        assert_eq!(health.failures(), 0);
+        assert_eq!(health.history().len(), HISTORY);
     }
 
     #[test]

@@ -60,10 +60,8 @@ pub struct SessionStatus {
     pub era: Option<Era>,
     /// The negotiated revision.
     pub protocol_version: Option<String>,
-    /// The server's description of itself, as it sent it.
+    /// The server's description of itself, as it sent it, if that is small.
     pub server_info: Option<Bytes>,
-    /// The server's instructions for models.
-    pub instructions: Option<String>,
     /// The last good list of tools; kept while the server is away.
     pub tools: Arc<Vec<ToolDefinition>>,
     /// What the server listed and is not offered, and why.
@@ -76,7 +74,7 @@ pub struct SessionStatus {
     pub sync_failure: Option<Reason>,
     /// How long the last successful probe took.
     pub latency: Option<Duration>,
-    /// The last probes, oldest first; bounded.
+    /// The last probes and failed connections, oldest first; bounded.
     pub history: Arc<Vec<HealthSample>>,
 }
 
@@ -97,7 +95,6 @@ impl SessionStatus {
             era: None,
             protocol_version: None,
             server_info: None,
-            instructions: None,
             tools: Arc::default(),
             left_out: Arc::default(),
             truncated: false,

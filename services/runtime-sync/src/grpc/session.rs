@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     session::{RequestError, SessionHandle},
-    supervisor::{Found, Sessions},
+    supervisor::{Found, Patience, Sessions},
 };
 
 /// How long a request is worked on when its caller set no deadline.
@@ -53,7 +53,7 @@ impl SessionService for SessionHandlers {
         let name = connector_name(&connector)?;
         let known = self
             .sessions
-            .wait_for(min_revision, deadline(&caller))
+            .wait_for(min_revision, &patience(&caller))
             .await;
         known.map_err(|error| status::lookup(error, &name))?;
         let session = self.message(&name, History::With)?;
@@ -173,10 +173,10 @@ impl SessionHandlers {
         name: &ConnectorName,
         min_revision: i64,
     ) -> Result<SessionHandle, Status> {
-        let until = deadline(caller);
+        let patience = patience(caller);
         let found = async {
-            self.sessions.wait_for(min_revision, until).await?;
-            self.sessions.find(name, until).await
+            self.sessions.wait_for(min_revision, &patience).await?;
+            self.sessions.find(name, &patience).await
         };
         found.await.map_err(|error| status::lookup(error, name))
     }
@@ -218,6 +218,13 @@ fn deadline(caller: &Caller) -> Instant {
     match caller.deadline.limit() {
         Limit::Default => Instant::now() + PATIENCE,
         Limit::Caller | Limit::Maximum | Limit::StreamAge => caller.deadline.at() - MARGIN,
+    }
+}
+
+fn patience(caller: &Caller) -> Patience {
+    Patience {
+        until: deadline(caller),
+        draining: caller.draining.clone(),
     }
 }
 

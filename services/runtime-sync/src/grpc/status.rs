@@ -9,10 +9,9 @@ use contracts::runtime::v1 as pb;
 use names::{ConnectorName, ToolName};
 use rpc::error::{ErrorReason, FixableBy, Outcome, RichError};
 use tonic::{Code, Status};
-use uuid::Uuid;
 
 use crate::{
-    calls::CallFailure,
+    calls::{About, CallFailure},
     domain::{self, CallError, CallReason, Reason, SessionStatus},
     session::RequestError,
     supervisor::LookupError,
@@ -62,6 +61,13 @@ fn not_found_or(failure: LookupError, connector: &ConnectorName) -> RichError {
         .fixable_by(FixableBy::Operator)
         .retry_after(SOON),
         LookupError::DeadlineExceeded => expired(),
+        LookupError::TooManyWaits => error(
+            Code::ResourceExhausted,
+            pb::ErrorReason::Overloaded,
+            "too many requests wait for a revision or a session; ask again without min_revision, or later",
+        )
+        .fixable_by(FixableBy::Nobody)
+        .retry_after(SOON),
         LookupError::Stopped => draining(),
     };
     rich.outcome(Outcome::NotSent)
@@ -127,12 +133,8 @@ pub(super) fn watcher_too_slow() -> Status {
 }
 
 /// A call without a result.
-pub(super) fn call(
-    failure: &CallFailure,
-    connector: &ConnectorName,
-    tool: &str,
-    id: Uuid,
-) -> Status {
+pub(super) fn call(failure: &CallFailure, about: &About) -> Status {
+    let connector = &about.connector;
     let rich = match failure {
         CallFailure::Lookup(error) => return lookup(*error, connector),
         CallFailure::IdReused => error(
@@ -146,18 +148,18 @@ pub(super) fn call(
             misconfigured(*reason, connector).outcome(Outcome::NotSent)
         }
         CallFailure::Call(error) if error.reason == CallReason::ToolNotFound => {
-            let name = ToolName::new(connector.clone(), tool.to_owned());
+            let name = ToolName::new(connector.clone(), about.tool.clone());
             let name = name.map_or_else(|_| connector.to_string(), |name| name.to_string());
             refused(error, connector).resource(TOOL, name)
         }
         CallFailure::Call(error) => refused(error, connector),
     };
-    with_call(rich, connector, id)
+    with_call(rich, about)
 }
 
-fn with_call(rich: RichError, connector: &ConnectorName, id: Uuid) -> Status {
-    rich.metadata("connector", connector.to_string())
-        .metadata("invocation_id", id.to_string())
+fn with_call(rich: RichError, about: &About) -> Status {
+    rich.metadata("connector", about.connector.to_string())
+        .metadata("invocation_id", about.id.to_string())
         .into()
 }
 
@@ -182,8 +184,11 @@ fn refused(failure: &CallError, connector: &ConnectorName) -> RichError {
     let invalid = upstream
         .as_ref()
         .is_some_and(|error| error.code == INVALID_PARAMS);
+    let was_sent = *what_became != domain::Outcome::NotSent;
     let reason = match *reason {
         CallReason::UpstreamError if invalid => CallReason::ArgumentsInvalid,
+        // UNAVAILABLE invites clients to send again, and what the server answered was sent.
+        CallReason::ConnectorUnreachable if was_sent => CallReason::UpstreamError,
         reason => reason,
     };
     let mut rich = by_reason(reason, connector).outcome(outcome(*what_became));
@@ -270,15 +275,18 @@ fn outcome(outcome: domain::Outcome) -> Outcome {
 }
 
 /// The call was made, and its result fits no message, or is kept no longer.
-pub(super) fn result_too_large(connector: &ConnectorName, id: Uuid) -> Status {
-    let rich = by_reason(CallReason::ResultTooLarge, connector).outcome(Outcome::Completed);
-    with_call(rich, connector, id)
+pub(super) fn result_too_large(about: &About) -> Status {
+    unusable_result(CallReason::ResultTooLarge, about)
 }
 
 /// The call was made, and its result is no text.
-pub(super) fn result_not_text(connector: &ConnectorName, id: Uuid) -> Status {
-    let rich = by_reason(CallReason::UpstreamError, connector).outcome(Outcome::Completed);
-    with_call(rich, connector, id)
+pub(super) fn result_not_text(about: &About) -> Status {
+    unusable_result(CallReason::UpstreamError, about)
+}
+
+fn unusable_result(reason: CallReason, about: &About) -> Status {
+    let rich = by_reason(reason, &about.connector).outcome(Outcome::Completed);
+    with_call(rich, about)
 }
 
 /// A synchronisation that failed.

@@ -1,5 +1,7 @@
 //! `ToolService`.
 
+use std::sync::Arc;
+
 use contracts::runtime::v1 as pb;
 use pb::tool_service_server::ToolService;
 use rpc::{Caller, Limit, error::RichError};
@@ -10,7 +12,10 @@ use super::{
     convert::{MARGIN, connector_name},
     status,
 };
-use crate::calls::{Call, Calls};
+use crate::{
+    calls::{About, Call, Calls, Naming},
+    invocations::Completed,
+};
 
 /// The longest name of a tool, in bytes.
 const MAX_TOOL: usize = 256;
@@ -28,28 +33,29 @@ impl ToolService for ToolHandlers {
         request: Request<pb::CallToolRequest>,
     ) -> Result<Response<pb::CallToolResponse>, Status> {
         let (caller, message) = rpc::authorise(request)?;
-        let call = call(&caller, message)?;
-        let (connector, tool) = (call.connector.clone(), call.tool.clone());
-        let id = call.invocation_id.unwrap_or_else(Uuid::now_v7);
-        let completed = self
-            .calls
-            .call(id, call)
-            .await
-            .map_err(|failure| status::call(&failure, &connector, &tool, id))?;
-        let result = completed.result.clone();
-        let result = result.ok_or_else(|| status::result_too_large(&connector, id))?;
+        let call = call(caller, message)?;
+        let about = Arc::clone(&call.about);
+        let completed = self.calls.call(call).await;
+        let completed = completed.map_err(|failure| status::call(&failure, &about))?;
+        // Nobody else holds the result of a call without an id of its caller's: then nothing is copied.
+        let Completed {
+            result,
+            is_error,
+            definition_hash,
+        } = Arc::unwrap_or_clone(completed);
+        let result = result.ok_or_else(|| status::result_too_large(&about))?;
         Ok(Response::new(pb::CallToolResponse {
             result_json: String::from_utf8(result.into())
-                .map_err(|_| status::result_not_text(&connector, id))?,
-            is_error: completed.is_error,
-            invocation_id: id.to_string(),
-            definition_hash: completed.definition_hash.clone(),
+                .map_err(|_| status::result_not_text(&about))?,
+            is_error,
+            invocation_id: about.id.to_string(),
+            definition_hash,
         }))
     }
 }
 
 /// Reads a request.
-fn call(caller: &Caller, message: pb::CallToolRequest) -> Result<Call, RichError> {
+fn call(caller: Caller, message: pb::CallToolRequest) -> Result<Call, RichError> {
     let pb::CallToolRequest {
         connector,
         tool,
@@ -68,15 +74,23 @@ fn call(caller: &Caller, message: pb::CallToolRequest) -> Result<Call, RichError
             RichError::invalid_field("invocation_id", "must be a UUID of the caller's")
         })?),
     };
-    Ok(Call {
+    let about = About {
+        id: invocation_id.unwrap_or_else(Uuid::now_v7),
         connector: connector_name(&connector)?,
         tool,
+        subject: caller.principal.to_string(),
+    };
+    Ok(Call {
+        about: Arc::new(about),
+        naming: match invocation_id {
+            Some(_) => Naming::ByCaller,
+            None => Naming::ByUs,
+        },
         arguments: if arguments_json.is_empty() {
             "{}".to_owned()
         } else {
             arguments_json
         },
-        invocation_id,
         expected_definition_hash: Some(expected_definition_hash).filter(|hash| !hash.is_empty()),
         min_revision,
         deadline: match caller.deadline.limit() {
@@ -86,6 +100,6 @@ fn call(caller: &Caller, message: pb::CallToolRequest) -> Result<Call, RichError
                 Some(caller.deadline.at() - MARGIN)
             }
         },
-        subject: caller.principal.to_string(),
+        draining: caller.draining,
     })
 }

@@ -20,7 +20,7 @@ use lifecycle::{CancellationToken, Tasks};
 use names::{ConnectorName, ScopeSelector};
 use pb::watch_sessions_response::Event;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 use tokio_stream::wrappers::WatchStream;
@@ -32,6 +32,8 @@ use super::{
 };
 use crate::{
     desired::DesiredConnector,
+    domain::SessionStatus,
+    session::SessionHandle,
     supervisor::{Found, Sessions},
 };
 
@@ -100,7 +102,9 @@ impl Stream for Watch {
         };
         let end = std::task::ready!(Pin::new(end).poll(cx));
         self.end = None;
-        Poll::Ready(end.ok().map(Err))
+        // A watch that ended without a word ended with the runtime: its reader is to connect again.
+        let end = end.unwrap_or_else(|_| status::shutting_down());
+        Poll::Ready(Some(Err(end)))
     }
 }
 
@@ -117,7 +121,26 @@ struct Watcher {
 /// What was shown of a connector.
 struct Shown {
     connector: Arc<DesiredConnector>,
-    has_session: bool,
+    /// The channel of its session: a session that was started again has another one.
+    status: Option<watch::Receiver<Arc<SessionStatus>>>,
+}
+
+impl Shown {
+    fn of(found: &Found) -> Self {
+        Self {
+            connector: Arc::clone(&found.connector),
+            status: found.session.as_ref().map(SessionHandle::status),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let same_session = match (&self.status, &other.status) {
+            (Some(one), Some(other)) => one.same_channel(other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_session && self.connector == other.connector
+    }
 }
 
 /// The watcher reads too slowly, or is gone.
@@ -169,15 +192,12 @@ impl Watcher {
             self.send(Event::Removed(name.to_string())).await?;
         }
         for found in &found {
-            let shown = Shown {
-                connector: Arc::clone(&found.connector),
-                has_session: found.session.is_some(),
-            };
-            let name = &found.connector.name;
-            let same = self.known.get(name).is_some_and(|before| {
-                before.connector == shown.connector && before.has_session == shown.has_session
-            });
-            if same {
+            let (shown, name) = (Shown::of(found), &found.connector.name);
+            if self
+                .known
+                .get(name)
+                .is_some_and(|before| before.is_same(&shown))
+            {
                 continue;
             }
             self.known.insert(name.clone(), shown);

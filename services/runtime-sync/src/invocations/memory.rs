@@ -1,21 +1,25 @@
 //! The bounded table behind invocation ids.
 //!
-//! Running calls are never evicted: how many of those there are is bounded by who lets calls in. Nothing here waits.
+//! Running calls are never evicted: how many of those there are is bounded by who lets calls in. What is kept of an
+//! answer is a copy of its own size: a slice would hold on to the whole message it was cut from. Nothing here waits.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::{Answer, Bounds, Completed, Fingerprint, Key};
+use super::{Answer, Bounds, Completed, Fingerprint, Key, ticket::Running};
+use crate::domain::{CallError, UpstreamError};
 
 /// What is known of one invocation.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// It is running; the answer will be here.
-    Running(watch::Sender<Option<Answer>>),
+    Running(Running),
     /// It was answered.
     Done(Answer),
 }
@@ -32,7 +36,7 @@ pub(super) struct Memory {
     bounds: Bounds,
     slots: HashMap<Key, Slot>,
     answered: VecDeque<(Instant, Key)>,
-    /// Keys of answers that still hold their result, oldest first.
+    /// Keys of answers that still hold what the server said, oldest first.
     held: VecDeque<Key>,
     bytes: usize,
 }
@@ -48,6 +52,11 @@ impl Memory {
         }
     }
 
+    /// How long an answer is remembered.
+    pub(super) fn age(&self) -> Duration {
+        self.bounds.age
+    }
+
     pub(super) fn get(&self, key: &Key) -> Option<(Fingerprint, &Entry)> {
         let slot = self.slots.get(key)?;
         Some((slot.fingerprint, &slot.entry))
@@ -61,7 +70,7 @@ impl Memory {
         self.slots.remove(key);
     }
 
-    /// Keeps an answer, and drops what no longer fits beside it.
+    /// Keeps an answer, which is [`compact`], and drops what no longer fits beside it.
     pub(super) fn finish(&mut self, key: &Key, answer: Answer, now: Instant) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
@@ -77,7 +86,7 @@ impl Memory {
             let Some(oldest) = self.held.pop_front() else {
                 break;
             };
-            self.drop_result(&oldest);
+            self.strip(&oldest);
         }
         while self.answered.len() > self.bounds.calls {
             self.evict_oldest();
@@ -99,29 +108,66 @@ impl Memory {
             if self.held.front() == Some(&key) {
                 self.held.pop_front();
             }
-            self.drop_result(&key);
+            self.strip(&key);
             self.slots.remove(&key);
         }
     }
 
-    /// Forgets a result, but not that the call was made.
-    fn drop_result(&mut self, key: &Key) {
+    /// Forgets what the server said, but not that the call was made, nor what came of it.
+    fn strip(&mut self, key: &Key) {
         if let Some(slot) = self.slots.get_mut(key)
-            && let Entry::Done(Ok(completed)) = &slot.entry
-            && let Some(result) = &completed.result
+            && let Entry::Done(answer) = &mut slot.entry
         {
-            self.bytes -= result.len();
-            slot.entry = Entry::Done(Ok(Arc::new(Completed {
-                result: None,
-                is_error: completed.is_error,
-                definition_hash: completed.definition_hash.clone(),
-            })));
+            self.bytes -= size(answer);
+            match answer {
+                Ok(completed) => {
+                    *completed = Arc::new(Completed {
+                        result: None,
+                        is_error: completed.is_error,
+                        definition_hash: completed.definition_hash.clone(),
+                    });
+                }
+                Err(error) => error.upstream = None,
+            }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn answered(&self) -> usize {
+        self.answered.len()
     }
 }
 
-/// The bytes that an answer holds.
+/// An answer that holds on to nothing larger than itself.
+pub(super) fn compact(answer: Answer) -> Answer {
+    match answer {
+        Ok(completed) => Ok(Arc::new(Completed {
+            result: completed.result.as_deref().map(Bytes::copy_from_slice),
+            is_error: completed.is_error,
+            definition_hash: completed.definition_hash.clone(),
+        })),
+        Err(error) => Err(CallError {
+            upstream: error.upstream.as_ref().map(|upstream| UpstreamError {
+                code: upstream.code,
+                message: upstream.message.as_str().to_owned(),
+                data: upstream.data.as_deref().map(Bytes::copy_from_slice),
+            }),
+            ..error
+        }),
+    }
+}
+
+/// The bytes of what the server said that an answer holds.
 fn size(answer: &Answer) -> usize {
-    let Ok(completed) = answer else { return 0 };
-    completed.result.as_ref().map_or(0, bytes::Bytes::len)
+    match answer {
+        Ok(completed) => completed.result.as_ref().map_or(0, Bytes::len),
+        Err(error) => error.upstream.as_ref().map_or(0, |upstream| {
+            upstream.message.len() + upstream.data.as_ref().map_or(0, Bytes::len)
+        }),
+    }
 }

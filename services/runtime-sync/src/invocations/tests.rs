@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
+use lifecycle::Tasks;
+
 use super::*;
+use crate::domain::{CallReason, Outcome, UpstreamError};
 
 const SMALL: Bounds = Bounds {
     calls: 3,
@@ -36,12 +39,31 @@ impl Fixture {
         let id = Uuid::from_u128(id);
         match self.invocations.known(&self.scope, id, fingerprint) {
             Some(known) => Err(known),
-            None => self.invocations.begin(&self.scope, id, fingerprint),
+            None => {
+                let begun = self.invocations.begin(&self.scope, id, fingerprint);
+                begun.map(|(ticket, _waiting)| ticket)
+            }
         }
     }
 
     fn first(&self, id: u128) -> Ticket {
         self.begin(id).unwrap()
+    }
+
+    fn begun(&self, id: u128) -> (Ticket, Waiting) {
+        let connector = "users/ada/connectors/x".parse().unwrap();
+        let fingerprint = Fingerprint::of(&connector, "echo", "{}", "");
+        let begun = self
+            .invocations
+            .begin(&self.scope, Uuid::from_u128(id), fingerprint);
+        begun.unwrap()
+    }
+
+    fn again(&self, id: u128) -> Waiting {
+        match self.begin(id) {
+            Err(Known::Running(waiting)) => waiting,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn done(&self, id: u128) -> Answer {
@@ -155,4 +177,97 @@ fn evicting_accounts_for_every_byte() {
     assert!(fixture.done(49).unwrap().result.is_some());
     assert!(fixture.done(48).unwrap().result.is_some());
     assert!(fixture.done(47).unwrap().result.is_none());
+}
+
+#[test]
+fn what_is_kept_holds_on_to_nothing_larger_than_itself() {
+    let fixture = Fixture::new();
+    let message = Bytes::from(vec![b'x'; 1 << 20]);
+    let is_own = |kept: &Bytes| !message.as_ptr_range().contains(&kept.as_ptr());
+    fixture.first(1).finish(Ok(Arc::new(Completed {
+        result: Some(message.slice(..10)),
+        is_error: false,
+        definition_hash: "h".into(),
+    })));
+    assert!(is_own(fixture.done(1).unwrap().result.as_ref().unwrap()));
+    let mut text = "no".to_owned();
+    text.reserve(1 << 20);
+    let mut error = upstream_error(text, None);
+    error.upstream.as_mut().unwrap().data = Some(message.slice(10..20));
+    fixture.first(2).finish(Err(error));
+    let kept = fixture.done(2).unwrap_err().upstream.unwrap();
+    assert!(is_own(kept.data.as_ref().unwrap()));
+    assert_eq!(kept.message.capacity(), 2);
+}
+
+fn upstream_error(message: String, data: Option<Bytes>) -> CallError {
+    CallError {
+        upstream: Some(UpstreamError {
+            code: -1,
+            message,
+            data,
+        }),
+        ..CallError::new(CallReason::UpstreamError, Outcome::Completed)
+    }
+}
+
+#[test]
+fn what_servers_say_in_errors_counts_and_makes_room_but_the_outcome_stays() {
+    let fixture = Fixture::new();
+    let error = || {
+        Err(upstream_error(
+            "x".repeat(30),
+            Some(Bytes::from(vec![b'x'; 30])),
+        ))
+    };
+    fixture.first(1).finish(error());
+    fixture.first(2).finish(error());
+    assert_eq!(fixture.invocations.lock().held_bytes(), 60);
+    let first = fixture.done(1).unwrap_err();
+    assert_eq!((first.outcome, first.upstream), (Outcome::Completed, None));
+    assert!(fixture.done(2).unwrap_err().upstream.is_some());
+}
+
+#[tokio::test]
+async fn answers_are_forgotten_in_time_even_if_nobody_calls() {
+    let fixture = Fixture::new();
+    let tasks = Tasks::new("test");
+    let expiry = fixture.invocations.clone().expire_in_time(tasks.token());
+    tasks.spawn("expiry", expiry);
+    fixture.first(1).finish(result(10));
+    while fixture.invocations.lock().answered() > 0 {
+        fixture.clock.advance(Duration::from_secs(60));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.invocations.lock().held_bytes(), 0);
+    assert!(tasks.stop(Duration::from_secs(60)).await.is_clean());
+}
+
+#[test]
+fn beginning_and_answering_forget_what_is_too_old_as_well() {
+    let fixture = Fixture::new();
+    let (late, _waiting) = fixture.begun(9);
+    fixture.first(1).finish(result(10));
+    fixture.clock.advance(Duration::from_secs(601));
+    let _begun = fixture.begun(2);
+    assert_eq!(fixture.invocations.lock().answered(), 0);
+    fixture.first(3).finish(result(10));
+    fixture.clock.advance(Duration::from_secs(601));
+    late.finish(result(10));
+    assert_eq!(fixture.invocations.lock().answered(), 1);
+}
+
+#[tokio::test]
+async fn a_call_is_cancelled_by_the_last_who_waits_for_it_and_not_before() {
+    let fixture = Fixture::new();
+    let (ticket, first) = fixture.begun(1);
+    let abandoned = ticket.abandoned();
+    let second = fixture.again(1);
+    drop(first);
+    assert!(!abandoned.is_cancelled(), "its repeat waits");
+    let third = fixture.again(1);
+    drop(second);
+    assert!(!abandoned.is_cancelled());
+    drop(third.answer());
+    assert!(abandoned.is_cancelled(), "nobody waits");
 }

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use super::{
     Answer, Shared,
     board::Board,
-    connect::{self, Unconnected},
+    connect::{self, Bounds, Failed, Unconnected},
     gate::Gate,
     live::{Connection, Live},
     options::SessionOptions,
@@ -27,7 +27,10 @@ use super::{
     serve::Lost,
 };
 use crate::{
-    domain::{CallReason, ConnectionState, Era, Failure, Health, Reason, SessionSpec},
+    domain::{
+        CallReason, ConnectionState, Era, Failure, Health, HealthSample, ProbeKind, Reason,
+        SessionSpec,
+    },
     sync::{self, ToolList},
     transport::{LinkEnd, StderrTail},
 };
@@ -73,6 +76,18 @@ enum Attempt {
     Stopped,
 }
 
+/// Why an attempt gives no connection.
+enum Unready {
+    Failed(Setback),
+    Stopped,
+}
+
+impl<T: Into<Setback>> From<T> for Unready {
+    fn from(setback: T) -> Self {
+        Self::Failed(setback.into())
+    }
+}
+
 /// A connection with its first list of tools.
 type Ready = (Connection, Arc<Live>, ToolList);
 
@@ -109,9 +124,11 @@ impl Actor {
                 Attempt::Failed(setback) => self.failed(setback),
                 Attempt::Connected(connected) => {
                     let (mut connection, live) = *connected;
+                    // Not from the link's beginning: what counts is how long it was of use.
+                    let up = Instant::now();
                     // Boxed, because most of a session's life is spent in here.
                     let lost = Box::pin(self.serve(&mut connection, &live)).await;
-                    let pause = self.lost(&lost, &live);
+                    let pause = self.lost(&lost, up.elapsed());
                     // Calls see a closed gate before the link is taken down.
                     connection.close(self.options.stop_grace).await;
                     match pause {
@@ -141,25 +158,18 @@ impl Actor {
             | ConnectionState::Misconfigured
             | ConnectionState::Disabled => self.board.update(|status| status.next_attempt = None),
         }
-        let cancel = self.cancel.clone();
-        let attempt = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Attempt::Stopped,
-            attempt = Box::pin(self.connect()) => attempt,
-        };
-        match attempt {
+        match Box::pin(self.connect()).await {
             Ok((connection, live, list)) => {
                 self.connected(&live, list);
                 Attempt::Connected(Box::new((connection, live)))
             }
-            Err(setback) => Attempt::Failed(setback),
+            Err(Unready::Failed(setback)) => Attempt::Failed(setback),
+            Err(Unready::Stopped) => Attempt::Stopped,
         }
     }
 
-    async fn connect(&mut self) -> Result<Ready, Setback> {
-        let turns = Arc::clone(&self.options.connecting);
-        // A closed semaphore means that the runtime stops, and then this attempt is cancelled anyway.
-        let _turn = turns.acquire().await.ok();
+    /// Whatever was opened on the way is closed when this returns without a connection.
+    async fn connect(&mut self) -> Result<Ready, Unready> {
         // A root of its own: no request is the reason, and everything it asks of other services belongs together.
         let span = tracing::info_span!(
             parent: None,
@@ -167,40 +177,73 @@ impl Actor {
             connector = %self.spec.name,
             generation = self.spec.generation,
         );
-        let prepared = self.prepared().instrument(span.clone()).await?;
+        let stop = self.cancel.clone();
+        let options = Arc::clone(&self.options);
+        // Given back when the link is up or given up: lists have turns of their own, and farewells need none.
+        let turn = async {
+            let of_scope = options.scope_connecting.take(self.spec.name.scope()).await;
+            // A closed semaphore means that the runtime stops, and then this attempt is stopped anyway.
+            (of_scope, options.connecting.acquire().await.ok())
+        };
+        let (turn, prepared) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Unready::Stopped),
+            ready = async {
+                let turn = turn.await;
+                (turn, self.prepared().instrument(span.clone()).await)
+            } => ready,
+        };
         let limit = self
             .spec
             .timeouts
             .connect
-            .unwrap_or(self.options.connect_timeout);
+            .unwrap_or(options.connect_timeout);
+        let bounds = Bounds {
+            deadline: Instant::now() + limit,
+            grace: options.stop_grace,
+        };
         // Not inside the span: rmcp would keep it open for as long as the connection lives.
-        let connected = connect::connect(prepared, self.era, Instant::now() + limit).await;
-        let (mut connection, live) = connected.map_err(|Unconnected { failure, era }| {
-            self.era = era;
-            failure
+        let connected = connect::connect(prepared?, self.era, bounds, &stop, turn).await;
+        let (connection, live) = connected.map_err(|unconnected| match unconnected {
+            Unconnected::Failed(Failed { failure, era }) => {
+                self.era = era;
+                failure.into()
+            }
+            Unconnected::Revoked => Reason::LeaseRevoked.into(),
+            Unconnected::Stopped => Unready::Stopped,
         })?;
         self.era = Some(live.agreement.era);
         if connection.stderr.is_some() {
             self.stderr.send_replace(connection.stderr.clone());
         }
-        let live = Arc::new(live);
-        let listed = sync::list_tools(&live, &self.options.sync, self.cancel.clone());
+        self.listed(connection, Arc::new(live))
+            .instrument(span)
+            .await
+    }
+
+    /// Fetches the first list; a connection without one is closed.
+    async fn listed(&self, mut connection: Connection, live: Arc<Live>) -> Result<Ready, Unready> {
+        let (scope, options) = (self.spec.name.scope(), &self.options.sync);
+        let listing = sync::list_tools(&live, scope, options, self.cancel.clone());
         let listed = tokio::select! {
             biased;
-            () = connection.revoked.cancelled() => Err(Setback::from(Reason::LeaseRevoked)),
-            listed = Box::pin(listed).instrument(span.clone()) => listed.map_err(Setback::from),
+            () = self.cancel.cancelled() => Err(Unready::Stopped),
+            () = connection.revoked.cancelled() => Err(Reason::LeaseRevoked.into()),
+            listed = Box::pin(listing) => listed.map_err(Unready::from),
         };
-        match listed {
-            Ok(list) => Ok((connection, live, list)),
-            Err(error) => {
-                let end = connection.ended.borrow_and_update().clone();
-                connection.close(self.options.stop_grace).await;
-                // A link that ended over the list explains more than the list.
-                Err(end.map_or(error, |end| {
-                    let (code, stage) = end.failure();
-                    Failure::new(code, stage).into()
-                }))
+        let error = match listed {
+            Ok(list) => return Ok((connection, live, list)),
+            Err(error) => error,
+        };
+        let end = connection.ended.borrow_and_update().clone();
+        connection.close(self.options.stop_grace).await;
+        match (error, end) {
+            // A link that ended over the list explains more than the list.
+            (Unready::Failed(_), Some(end)) => {
+                let (code, stage) = end.failure();
+                Err(Failure::new(code, stage).into())
             }
+            (error, _) => Err(error),
         }
     }
 
@@ -227,7 +270,6 @@ impl Actor {
             status.era = Some(agreement.era);
             status.protocol_version = Some(agreement.version);
             status.server_info = agreement.server_info;
-            status.instructions = agreement.instructions;
         });
         for command in self.waiting.drain(..) {
             command.answer(Ok(()));
@@ -243,14 +285,14 @@ impl Actor {
             Some(hold) => (Reason::CrashLoop.into(), hold),
             None => (setback, self.pace.failed(setback)),
         };
+        self.note_failed_connection();
         self.down(setback, pause);
         self.refuse_waiting(setback.reason);
         pause
     }
 
     /// A connection was lost: says so, and how long to wait; `None` to stop.
-    fn lost(&mut self, lost: &Lost, live: &Live) -> Option<Duration> {
-        let lived = live.lived();
+    fn lost(&mut self, lost: &Lost, lived: Duration) -> Option<Duration> {
         let (setback, pause) = match lost {
             Lost::Stopped => {
                 self.retire();
@@ -264,6 +306,7 @@ impl Actor {
                 let how = ending(end.as_ref());
                 let end = end.as_ref().map(ToString::to_string);
                 tracing::info!(connector = %self.spec.name, end, ?lived, "link ended");
+                self.note_failed_connection();
                 match self.pace.ended(StdInstant::now(), lived, how) {
                     AfterEnd::Reconnect(pause) => (Reason::ConnectionLost.into(), pause),
                     AfterEnd::CrashLoop(hold) => (Reason::CrashLoop.into(), hold),
@@ -276,8 +319,19 @@ impl Actor {
         Some(pause)
     }
 
+    /// A connection that was not made, or ended, belongs to the history of a server as much as a failed probe.
+    fn note_failed_connection(&mut self) {
+        self.health.note(HealthSample {
+            at: self.board.now(),
+            kind: ProbeKind::Connection,
+            healthy: false,
+            latency: Duration::ZERO,
+        });
+    }
+
     /// Puts up that there is no connection, and when the next attempt is.
     fn down(&self, setback: Setback, pause: Duration) {
+        let history = self.health.history();
         let failures = self.pace.failures();
         let next_attempt = self.board.now() + pause;
         self.gate.send_replace(match setback.reason.state() {
@@ -300,6 +354,7 @@ impl Actor {
             status.stage = setback.stage;
             status.consecutive_failures = failures;
             status.next_attempt = Some(next_attempt);
+            status.history = history;
         });
     }
 

@@ -17,7 +17,7 @@ use super::{
     request,
 };
 use crate::{
-    domain::{CallError, CallReason, Outcome, ToolDefinition, UpstreamError},
+    domain::{CallError, CallReason, Era, HeaderRule, Outcome, ToolDefinition, UpstreamError},
     transport::{RawReply, Sent, WireError, WireErrorKind},
 };
 
@@ -74,29 +74,76 @@ pub(super) async fn call_tool(shared: &Shared, call: ToolCall) -> Result<ToolRes
     let deadline = call
         .deadline
         .unwrap_or_else(|| Instant::now() + shared.call_timeout);
+    let mut may_have_run = MayHaveRun::No;
+    let result = tries(shared, &call, deadline, &mut may_have_run).await;
+    result.map_err(|error| may_have_run.said(error))
+}
+
+/// Whether a try that was given up for another one may have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MayHaveRun {
+    No,
+    Yes,
+}
+
+impl MayHaveRun {
+    fn remember(&mut self, error: &CallError) {
+        if error.outcome != Outcome::NotSent {
+            *self = Self::Yes;
+        }
+    }
+
+    /// What the last try proves of itself it does not prove of those before it.
+    fn said(self, error: CallError) -> CallError {
+        if self == Self::No || error.outcome != Outcome::NotSent {
+            return error;
+        }
+        let reason = match error.reason {
+            CallReason::CallCancelled | CallReason::DeadlineExceeded => error.reason,
+            CallReason::ToolNotFound
+            | CallReason::DefinitionChanged
+            | CallReason::ArgumentsInvalid
+            | CallReason::ConnectorDisabled
+            | CallReason::ConnectorUnreachable
+            | CallReason::AuthRequired
+            | CallReason::ScopeStepUp
+            | CallReason::UpstreamRateLimited
+            | CallReason::UpstreamError
+            | CallReason::InteractionUnsupported
+            | CallReason::ResultTooLarge
+            | CallReason::TooManyCalls
+            | CallReason::OutcomeUnknown => CallReason::OutcomeUnknown,
+        };
+        CallError::new(reason, Outcome::SentUnknown)
+    }
+}
+
+/// Tries until there is an answer, or until a try may have run, or too often.
+async fn tries(
+    shared: &Shared,
+    call: &ToolCall,
+    deadline: Instant,
+    may_have_run: &mut MayHaveRun,
+) -> Result<ToolResult, CallError> {
     let mut gates = shared.gates.clone();
     let mut resends = shared.options.call.resends;
     let mut used: Option<Arc<Open>> = None;
     loop {
         let open = pass(&mut gates, used.as_ref(), deadline, &call.cancel).await?;
-        let next = once(shared, &open, &call, deadline).await;
-        let error = match next {
+        match once(shared, &open, call, deadline).await {
             Next::Done(result) => return result,
             Next::OnAnotherConnection(error) | Next::AfterSync(error) if resends == 0 => {
                 return Err(error);
             }
-            Next::OnAnotherConnection(_) => {
+            Next::OnAnotherConnection(error) => {
+                may_have_run.remember(&error);
                 used = Some(open);
-                None
             }
-            Next::AfterSync(error) => Some(error),
-        };
-        resends -= 1;
-        if let Some(error) = error {
-            resync(shared, deadline, &call.cancel)
+            Next::AfterSync(error) => resync(shared, deadline, &call.cancel)
                 .await
-                .map_err(|()| error)?;
+                .map_err(|()| error)?,
         }
+        resends -= 1;
     }
 }
 
@@ -148,13 +195,14 @@ async fn once(shared: &Shared, open: &Open, call: &ToolCall, deadline: Instant) 
     {
         return Next::Done(Err(CallError::not_sent(CallReason::DefinitionChanged)));
     }
-    let request = request::tool_call(&open.live, tool, &call.arguments, &call.trace);
+    let max_result = shared.options.call.max_result;
+    let request = request::tool_call(&open.live, tool, &call.arguments, &call.trace, max_result);
     match open
         .live
         .request(request, deadline, call.cancel.clone())
         .await
     {
-        Ok(RawReply::Result(json)) => Next::Done(read(json, tool, shared.options.call.max_result)),
+        Ok(RawReply::Result(json)) => Next::Done(read(json, tool, max_result)),
         Ok(RawReply::Error {
             code,
             message,
@@ -194,9 +242,12 @@ fn refused(open: &Open, code: i64, mut message: String, data: Option<Bytes>) -> 
         }),
         ..CallError::new(CallReason::UpstreamError, outcome)
     };
+    // Only where the specification reserves the codes do they prove anything; elsewhere they are the server's own.
     match code {
-        HEADER_MISMATCH => Next::AfterSync(error(Outcome::NotSent)),
-        UNSUPPORTED_VERSION => {
+        HEADER_MISMATCH if open.live.header_rule == HeaderRule::Obeyed => {
+            Next::AfterSync(error(Outcome::NotSent))
+        }
+        UNSUPPORTED_VERSION if open.live.agreement.era == Era::Modern => {
             open.live.suspect.notify_one();
             Next::Done(Err(error(Outcome::NotSent)))
         }
@@ -252,11 +303,9 @@ fn explain(wire: &WireError) -> CallError {
     let reason = match &wire.kind {
         WireErrorKind::Cancelled => CallReason::CallCancelled,
         WireErrorKind::DeadlineExceeded => CallReason::DeadlineExceeded,
-        WireErrorKind::ResponseTooLarge => {
-            // What was too large was an answer: the tool ran.
-            return CallError::new(CallReason::ResultTooLarge, Outcome::Completed);
-        }
         _ if outcome == Outcome::SentUnknown => CallReason::OutcomeUnknown,
+        // What was too large was the answer itself: the tool ran.
+        WireErrorKind::ResponseTooLarge => CallReason::ResultTooLarge,
         WireErrorKind::Busy => CallReason::TooManyCalls,
         WireErrorKind::AuthRequired { .. } => CallReason::AuthRequired,
         WireErrorKind::Forbidden {
@@ -267,6 +316,12 @@ fn explain(wire: &WireError) -> CallError {
         WireErrorKind::RateLimited { .. } => CallReason::UpstreamRateLimited,
         WireErrorKind::InvalidRequest => CallReason::ArgumentsInvalid,
         WireErrorKind::HttpStatus(_) | WireErrorKind::InvalidResponse => CallReason::UpstreamError,
+        // It was reached, and answered with a redirect that is not followed.
+        WireErrorKind::PolicyDenied | WireErrorKind::RedirectRefused
+            if outcome == Outcome::Completed =>
+        {
+            CallReason::UpstreamError
+        }
         WireErrorKind::LinkEnded(_)
         | WireErrorKind::PolicyDenied
         | WireErrorKind::DnsFailed

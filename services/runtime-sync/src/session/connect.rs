@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     handshake::{self, Refused, end_of},
-    live::{Agreement, Connection, Live, guarded},
+    live::{Agreement, Connection, Live, close_link, guarded},
     negotiate::{self, Discovered, Verdict, Why, unsupported},
     notices,
     prepare::Prepared,
@@ -18,38 +18,89 @@ use super::{
 };
 use crate::{
     domain::{Era, Failure, FailureCode, HeaderRule, Stage},
-    transport::{self, Link, Target},
+    transport::{self, Target},
 };
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unconnected {
+    /// It failed.
+    Failed(Failed),
+    /// The permission to use the secrets was withdrawn.
+    Revoked,
+    /// The session is to stop.
+    Stopped,
+}
 
 /// A failed attempt, and what it taught about the server's era.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unconnected {
+pub(super) struct Failed {
     /// Why it failed.
     pub(super) failure: Failure,
     /// The era to start with next time.
     pub(super) era: Option<Era>,
 }
 
-/// Connects once. `known` is the era that worked, or is worth trying, last.
+/// How long an attempt may take, and closing what it leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) deadline: Instant,
+    pub(super) grace: Duration,
+}
+
+/// How long a link may take to close while another one is waited for.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Connects once. `known` is the era that worked, or is worth trying, last. When this returns without a connection,
+/// whatever was opened is closed; `turn` is given back before that.
 pub(super) async fn connect(
     prepared: Prepared,
     known: Option<Era>,
-    deadline: Instant,
+    bounds: Bounds,
+    stop: &CancellationToken,
+    turn: impl Send,
 ) -> Result<(Connection, Live), Unconnected> {
-    Box::pin(attempt(prepared, known, deadline)).await
+    let mut opened = None;
+    let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Unconnected::Stopped),
+        () = prepared.revoked.cancelled() => Err(Unconnected::Revoked),
+        attempt = Box::pin(attempt(&prepared, known, bounds.deadline, &mut opened)) => {
+            attempt.map_err(Unconnected::Failed)
+        }
+    };
+    drop(turn);
+    match (result, opened) {
+        (Ok((parts, agreement)), Some(control)) => {
+            Ok(assemble(prepared, parts, control, agreement))
+        }
+        (Err(unconnected), Some(control)) => {
+            close_link(control, Instant::now() + bounds.grace).await;
+            Err(unconnected)
+        }
+        (Err(unconnected), None) => Err(unconnected),
+        // Nothing comes of nothing.
+        (Ok(_), None) => Err(Unconnected::Stopped),
+    }
 }
 
+/// The owner of the link that is open now; it stays behind when an attempt is given up.
+type OpenedLink = Option<transport::LinkControl>;
+
 async fn attempt(
-    prepared: Prepared,
+    prepared: &Prepared,
     known: Option<Era>,
     deadline: Instant,
-) -> Result<(Connection, Live), Unconnected> {
-    let with_era = |era| move |failure| Unconnected { failure, era };
-    let link = open(&prepared, deadline).await.map_err(with_era(known))?;
+    opened: &mut OpenedLink,
+) -> Result<(Parts, Agreement), Failed> {
+    let with_era = |era| move |failure| Failed { failure, era };
+    let link = open(prepared, deadline, opened)
+        .await
+        .map_err(with_era(known))?;
     if known == Some(Era::Legacy) {
         // A legacy handshake that fails may mean that the server was upgraded: the next attempt asks.
         return match legacy(link, deadline).await {
-            Ok((parts, agreement)) => Ok(assemble(prepared, parts, agreement)),
+            Ok(connected) => Ok(connected),
             Err(Refused::IsModern) => Err(with_era(Some(Era::Modern))(unsupported())),
             Err(Refused::Failed(failure)) => Err(with_era(None)(failure)),
         };
@@ -59,21 +110,23 @@ async fn attempt(
             let parts = modern(link, &discovered, deadline)
                 .await
                 .map_err(with_era(Some(Era::Modern)))?;
-            return Ok(assemble(prepared, parts, discovered.agreement));
+            return Ok((parts, discovered.agreement));
         }
         Verdict::Legacy => (link, Why::Trouble),
         Verdict::LegacyOnFreshLink(why) => {
             drop(link);
-            (
-                open(&prepared, deadline).await.map_err(with_era(None))?,
-                why,
-            )
+            if let Some(control) = opened.take() {
+                // Never two at once, and the attempt must not spend its time on a farewell.
+                close_link(control, Instant::now() + FRESH).await;
+            }
+            let link = open(prepared, deadline, opened).await;
+            (link.map_err(with_era(None))?, why)
         }
         Verdict::AskAgain => return Err(with_era(Some(Era::Modern))(unsupported())),
         Verdict::Failed(failure) => return Err(with_era(known)(failure)),
     };
     match legacy(link, deadline).await {
-        Ok((parts, agreement)) => Ok(assemble(prepared, parts, agreement)),
+        Ok(connected) => Ok(connected),
         Err(Refused::IsModern) => Err(with_era(Some(Era::Modern))(unsupported())),
         // It was silent first: next time the legacy handshake gets all the time there is.
         Err(Refused::Failed(failure)) => Err(with_era(
@@ -82,25 +135,39 @@ async fn attempt(
     }
 }
 
-/// The parts of a link that rmcp does not consume, with rmcp on it.
-struct Parts {
-    connection: ConnectionParts,
+/// A link without its owner.
+struct Unowned {
+    messages: transport::LinkTransport,
     calls: transport::CallWire,
-}
-
-/// What a connection is made of before the lease is added.
-struct ConnectionParts {
-    service: handshake::Service,
-    notices: notices::Notices,
     ended: tokio::sync::watch::Receiver<Option<transport::LinkEnd>>,
     stderr: Option<transport::StderrTail>,
-    control: transport::LinkControl,
 }
 
-async fn open(prepared: &Prepared, deadline: Instant) -> Result<Link, Failure> {
-    let opened = transport::open(&prepared.target, &prepared.options);
-    match tokio::time::timeout_at(deadline, Box::pin(opened)).await {
-        Ok(Ok(link)) => Ok(link),
+/// The parts of a link that rmcp does not consume, with rmcp on it.
+struct Parts {
+    service: handshake::Service,
+    notices: notices::Notices,
+    calls: transport::CallWire,
+    ended: tokio::sync::watch::Receiver<Option<transport::LinkEnd>>,
+    stderr: Option<transport::StderrTail>,
+}
+
+async fn open(
+    prepared: &Prepared,
+    deadline: Instant,
+    opened: &mut OpenedLink,
+) -> Result<Unowned, Failure> {
+    let opening = transport::open(&prepared.target, &prepared.options);
+    match tokio::time::timeout_at(deadline, Box::pin(opening)).await {
+        Ok(Ok(link)) => {
+            *opened = Some(link.control);
+            Ok(Unowned {
+                messages: link.messages,
+                calls: link.calls,
+                ended: link.ended,
+                stderr: link.stderr,
+            })
+        }
         Ok(Err(error)) => Err(Failure::new(error.code, error.stage)),
         Err(_) => Err(Failure::new(FailureCode::Timeout, Stage::Connect)),
     }
@@ -108,7 +175,7 @@ async fn open(prepared: &Prepared, deadline: Instant) -> Result<Link, Failure> {
 
 /// Asks for the era. A server that is known to be modern gets all the time there is, another one half of it, so that
 /// a legacy handshake can still follow.
-async fn discover(link: &Link, known: Option<Era>, deadline: Instant) -> Verdict {
+async fn discover(link: &Unowned, known: Option<Era>, deadline: Instant) -> Verdict {
     let now = Instant::now();
     let left = deadline.saturating_duration_since(now);
     let limit = match known {
@@ -126,7 +193,7 @@ async fn discover(link: &Link, known: Option<Era>, deadline: Instant) -> Verdict
     }
 }
 
-async fn ask(link: &Link, deadline: Instant) -> Verdict {
+async fn ask(link: &Unowned, deadline: Instant) -> Verdict {
     let question = request::discover();
     // `guarded` waits a little longer than it is told, because it does not trust the wire.
     let answer = guarded(&link.calls, question, deadline, CancellationToken::new());
@@ -137,7 +204,7 @@ async fn ask(link: &Link, deadline: Instant) -> Verdict {
     }
 }
 
-async fn modern(link: Link, found: &Discovered, deadline: Instant) -> Result<Parts, Failure> {
+async fn modern(link: Unowned, found: &Discovered, deadline: Instant) -> Result<Parts, Failure> {
     let (notifier, notices) = notices::channel();
     let service = handshake::modern(link.messages, found, notifier, deadline)
         .await
@@ -145,18 +212,16 @@ async fn modern(link: Link, found: &Discovered, deadline: Instant) -> Result<Par
             Refused::Failed(failure) => failure,
             Refused::IsModern => unsupported(),
         })?;
-    let (calls, ended, stderr, control) = (link.calls, link.ended, link.stderr, link.control);
-    let connection = ConnectionParts {
+    Ok(Parts {
         service,
         notices,
-        ended,
-        stderr,
-        control,
-    };
-    Ok(Parts { connection, calls })
+        calls: link.calls,
+        ended: link.ended,
+        stderr: link.stderr,
+    })
 }
 
-async fn legacy(link: Link, deadline: Instant) -> Result<(Parts, Agreement), Refused> {
+async fn legacy(link: Unowned, deadline: Instant) -> Result<(Parts, Agreement), Refused> {
     let (notifier, notices) = notices::channel();
     let (service, agreement) =
         handshake::legacy(link.messages, link.ended.clone(), notifier, deadline)
@@ -168,30 +233,34 @@ async fn legacy(link: Link, deadline: Instant) -> Result<(Parts, Agreement), Ref
                 }
                 other => other,
             })?;
-    let (calls, ended, stderr, control) = (link.calls, link.ended, link.stderr, link.control);
-    let connection = ConnectionParts {
+    let parts = Parts {
         service,
         notices,
-        ended,
-        stderr,
-        control,
+        calls: link.calls,
+        ended: link.ended,
+        stderr: link.stderr,
     };
-    Ok((Parts { connection, calls }, agreement))
+    Ok((parts, agreement))
 }
 
-fn assemble(prepared: Prepared, parts: Parts, agreement: Agreement) -> (Connection, Live) {
+fn assemble(
+    prepared: Prepared,
+    parts: Parts,
+    control: transport::LinkControl,
+    agreement: Agreement,
+) -> (Connection, Live) {
     // Header annotations mean something to modern servers over HTTP only.
     let header_rule = match (&prepared.target, agreement.era) {
         (Target::Http(_), Era::Modern) => HeaderRule::Obeyed,
         (Target::Http(_), Era::Legacy) | (Target::Stdio(_), _) => HeaderRule::Ignored,
     };
-    let ConnectionParts {
+    let Parts {
         service,
         notices,
+        calls,
         ended,
         stderr,
-        control,
-    } = parts.connection;
+    } = parts;
     let connection = Connection {
         service,
         notices,
@@ -201,5 +270,5 @@ fn assemble(prepared: Prepared, parts: Parts, agreement: Agreement) -> (Connecti
         revoked: prepared.revoked,
         lease: prepared.lease,
     };
-    (connection, Live::new(parts.calls, agreement, header_rule))
+    (connection, Live::new(calls, agreement, header_rule))
 }

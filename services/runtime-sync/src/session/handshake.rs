@@ -3,7 +3,6 @@
 //! Legacy: rmcp says `initialize`; nothing it offers is trusted to end, so every step has a limit here. Modern: there
 //! is no handshake, rmcp only carries announcements. Which era it is was judged before (see `negotiate`).
 
-use bytes::Bytes;
 use lifecycle::CancellationToken;
 use rmcp::{
     RoleClient,
@@ -16,7 +15,7 @@ use rmcp::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    live::Agreement,
+    live::{Agreement, kept},
     negotiate::{Discovered, UNSUPPORTED_VERSION, unsupported, wire_failure},
     notices::Notifier,
     request::LEGACY_VERSIONS,
@@ -102,8 +101,7 @@ fn legacy_agreement(service: &Service) -> Option<Agreement> {
             .server_info
             .as_ref()
             .and_then(|server| serde_json::to_vec(server).ok())
-            .map(Bytes::from),
-        instructions: info.instructions.clone(),
+            .and_then(|server| kept(&server)),
         announces_tools: info
             .capabilities
             .tools

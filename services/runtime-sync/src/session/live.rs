@@ -30,12 +30,18 @@ pub(crate) struct Agreement {
     pub(crate) era: Era,
     /// The revision.
     pub(crate) version: String,
-    /// The server's description of itself, as JSON text.
+    /// The server's description of itself, as JSON text; see [`kept`].
     pub(crate) server_info: Option<Bytes>,
-    /// Its instructions for models.
-    pub(crate) instructions: Option<String>,
     /// Whether it says that it announces changes of its list of tools.
     pub(crate) announces_tools: bool,
+}
+
+/// The largest description of itself that is kept of a server, in bytes.
+const MAX_SERVER_INFO: usize = 16 * 1024;
+
+/// A server's description of itself, if it is small enough to be kept for as long as the session lives.
+pub(super) fn kept(server_info: &[u8]) -> Option<Bytes> {
+    (server_info.len() <= MAX_SERVER_INFO).then(|| Bytes::copy_from_slice(server_info))
 }
 
 /// The shared part of a connection.
@@ -85,11 +91,6 @@ impl Live {
     pub(crate) fn silent_for(&self) -> Duration {
         let answered = Duration::from_millis(self.answered.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(answered)
-    }
-
-    /// How long this connection has been up.
-    pub(crate) fn lived(&self) -> Duration {
-        self.started.elapsed()
     }
 }
 
@@ -144,14 +145,37 @@ impl Connection {
             ..
         } = self;
         // Closing the link first unblocks whatever rmcp still waits for; waiting for rmcp first can deadlock.
-        let closed = tokio::time::timeout_at(deadline, control.close(deadline)).await;
-        if closed.is_err() {
-            tracing::warn!("a link did not close in time and was dropped");
-        }
+        close_link(control, deadline).await;
         match service.close_with_timeout(Duration::from_secs(1)).await {
             Ok(_) => {}
             Err(error) => tracing::warn!(panicked = error.is_panic(), "the protocol task failed"),
         }
         drop(lease);
+    }
+}
+
+/// How long a server that is killed at its deadline may take to be gone.
+const KILLED: Duration = Duration::from_secs(1);
+
+/// Ends a link, so that when this returns nothing of it is left that another one could meet.
+pub(super) async fn close_link(control: LinkControl, deadline: Instant) {
+    let dropped = control.dropped_messages();
+    if dropped > 0 {
+        tracing::debug!(dropped, "messages of the server were of no use");
+    }
+    let closed = tokio::time::timeout_at(deadline + KILLED, control.close(deadline)).await;
+    if closed.is_err() {
+        tracing::warn!("a link did not close in time and was dropped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_SERVER_INFO, kept};
+
+    #[test]
+    fn only_a_small_description_is_kept() {
+        assert!(kept(&vec![b'x'; MAX_SERVER_INFO]).is_some());
+        assert!(kept(&vec![b'x'; MAX_SERVER_INFO + 1]).is_none());
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    live::Agreement,
+    live::{Agreement, kept},
     request::{LEGACY_VERSIONS, MODERN_VERSION},
 };
 use crate::{
@@ -23,6 +23,9 @@ pub(super) const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 /// The revision is not spoken there.
 pub(super) const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// The largest capabilities that are read, in bytes: rmcp keeps them for as long as the connection lives.
+const MAX_CAPABILITIES: usize = 64 * 1024;
 
 /// What an answer to `server/discover` means.
 #[derive(Clone, Debug)]
@@ -66,8 +69,6 @@ struct Answer<'a> {
     capabilities: Option<&'a RawValue>,
     #[serde(borrow, default)]
     server_info: Option<&'a RawValue>,
-    #[serde(default)]
-    instructions: Option<String>,
     #[serde(borrow, default, rename = "_meta")]
     meta: Option<Meta<'a>>,
 }
@@ -118,7 +119,11 @@ fn judge_result(result: &Bytes) -> Verdict {
     if !speaks(&answer.supported_versions, &[MODERN_VERSION]) {
         return legacy_or_unsupported(&answer.supported_versions);
     }
-    let capabilities = answer.capabilities.map_or("{}", RawValue::get);
+    let capabilities = answer
+        .capabilities
+        .map(RawValue::get)
+        .filter(|capabilities| capabilities.len() <= MAX_CAPABILITIES)
+        .unwrap_or("{}");
     let read: Capabilities = serde_json::from_str(capabilities).unwrap_or_default();
     let in_meta = answer.meta.and_then(|meta| meta.server_info);
     let server_info = in_meta.or(answer.server_info);
@@ -126,8 +131,7 @@ fn judge_result(result: &Bytes) -> Verdict {
         agreement: Agreement {
             era: Era::Modern,
             version: MODERN_VERSION.to_owned(),
-            server_info: server_info.map(|info| Bytes::copy_from_slice(info.get().as_bytes())),
-            instructions: answer.instructions,
+            server_info: server_info.and_then(|info| kept(info.get().as_bytes())),
             announces_tools: read.tools.is_some_and(|tools| tools.list_changed),
         },
         capabilities: capabilities.to_owned(),
@@ -235,7 +239,7 @@ mod tests {
     fn a_modern_server_is_taken_at_its_word() {
         let Verdict::Modern(found) = result(
             r#"{"resultType":"complete","supportedVersions":["2025-11-25","2026-07-28"],
-                "capabilities":{"tools":{"listChanged":true},"x":1},"instructions":"be kind",
+                "capabilities":{"tools":{"listChanged":true},"x":1},
                 "_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1","new":true}}}"#,
         ) else {
             panic!("not modern");
@@ -243,11 +247,22 @@ mod tests {
         assert_eq!(found.agreement.era, Era::Modern);
         assert_eq!(found.agreement.version, "2026-07-28");
         assert!(found.agreement.announces_tools);
-        assert_eq!(found.agreement.instructions.as_deref(), Some("be kind"));
         assert_eq!(
             found.agreement.server_info.as_deref(),
             Some(br#"{"name":"s","version":"1","new":true}"#.as_slice())
         );
+    }
+
+    #[test]
+    fn capabilities_too_large_to_keep_are_as_good_as_none() {
+        let filler = "x".repeat(super::MAX_CAPABILITIES);
+        let Verdict::Modern(found) = result(&format!(
+            r#"{{"supportedVersions":["2026-07-28"],"capabilities":{{"tools":{{"listChanged":true}},"x":"{filler}"}}}}"#
+        )) else {
+            panic!("not modern");
+        };
+        assert_eq!(found.capabilities, "{}");
+        assert!(!found.agreement.announces_tools);
     }
 
     #[test]

@@ -1,20 +1,13 @@
 //! What a server announces by itself, on its way from rmcp to the actor.
 //!
 //! rmcp starts a task for every notification, without bound or order; so the handlers here do nothing but put a mark
-//! into a bounded queue, and lose nothing by a full one, because every mark in it says the same. Requests of the
-//! server are refused: what we do not advertise we do not answer.
-#![expect(
-    deprecated,
-    reason = "roots are deprecated by the specification, and servers still ask for them"
-)]
+//! into a bounded queue, and lose nothing by a full one, because every mark in it says the same. Requests of a server
+//! never come here: the transport answers them.
 
 use rmcp::{
-    ClientHandler, ErrorData, RoleClient,
-    model::{
-        ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ErrorCode,
-        Implementation, ListRootsResult, ProtocolVersion,
-    },
-    service::{NotificationContext, RequestContext},
+    ClientHandler, RoleClient,
+    model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion},
+    service::NotificationContext,
 };
 use tokio::sync::mpsc;
 
@@ -62,27 +55,7 @@ impl Notifier {
     }
 }
 
-/// The refusal of a request that belongs to a capability that is not advertised.
-fn not_offered(method: &'static str) -> ErrorData {
-    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None)
-}
-
 impl ClientHandler for Notifier {
-    async fn list_roots(
-        &self,
-        _: RequestContext<RoleClient>,
-    ) -> Result<ListRootsResult, ErrorData> {
-        Err(not_offered("roots/list"))
-    }
-
-    async fn create_elicitation(
-        &self,
-        _: ElicitRequestParams,
-        _: RequestContext<RoleClient>,
-    ) -> Result<ElicitResult, ErrorData> {
-        Err(not_offered("elicitation/create"))
-    }
-
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.tools_changed();
     }

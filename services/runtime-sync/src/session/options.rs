@@ -7,7 +7,11 @@ use std::{sync::Arc, time::Duration};
 use lifecycle::Clock;
 use tokio::sync::Semaphore;
 
+use super::turns::ScopeTurns;
 use crate::domain::restarts::RestartBudget;
+
+/// Of everything that all sessions take turns at, so much may be one scope's.
+const SCOPE_TURNS: usize = 4;
 
 /// What all sessions of one runtime have in common.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub struct SessionOptions {
     pub prepare_timeout: Duration,
     /// How many sessions may be connecting at once; one semaphore for all, so that a start is no stampede.
     pub connecting: Arc<Semaphore>,
+    /// How many sessions of one scope may be connecting at once.
+    pub scope_connecting: Arc<ScopeTurns>,
     /// The pause before the one quick retry.
     pub quick_retry: Duration,
     /// The first pause after the quick retry; doubles from there, with full jitter.
@@ -43,7 +49,7 @@ pub struct SessionOptions {
 pub struct ProbeOptions {
     /// The pause between checks, jittered by a fifth either way.
     pub interval: Duration,
-    /// How long a server may take to answer one.
+    /// How long a server may take to answer one, and how long a turn is waited for.
     pub timeout: Duration,
     /// Failures in a row that make a server unreachable.
     pub failures: u32,
@@ -62,6 +68,10 @@ pub struct SyncOptions {
     pub debounce: Duration,
     /// The shortest pause between two fetches caused by the server.
     pub min_gap: Duration,
+    /// How many lists may be fetched at once; one semaphore for all sessions.
+    pub parallel: Arc<Semaphore>,
+    /// How many lists of one scope may be fetched at once.
+    pub scope_parallel: Arc<ScopeTurns>,
     /// Pages of one list.
     pub max_pages: usize,
     /// Tools of one list.
@@ -90,6 +100,7 @@ impl Default for SessionOptions {
             connect_timeout: Duration::from_secs(10),
             prepare_timeout: Duration::from_secs(10),
             connecting: Arc::new(Semaphore::new(32)),
+            scope_connecting: Arc::new(ScopeTurns::new(SCOPE_TURNS)),
             quick_retry: Duration::from_secs(3),
             backoff_initial: Duration::from_secs(5),
             backoff_max: Duration::from_secs(300),
@@ -120,6 +131,8 @@ impl Default for SyncOptions {
             timeout: Duration::from_secs(30),
             debounce: Duration::from_millis(250),
             min_gap: Duration::from_secs(1),
+            parallel: Arc::new(Semaphore::new(32)),
+            scope_parallel: Arc::new(ScopeTurns::new(SCOPE_TURNS)),
             max_pages: 200,
             max_tools: 2_000,
             max_bytes: 16 << 20,
@@ -131,7 +144,7 @@ impl Default for CallOptions {
     fn default() -> Self {
         Self {
             in_flight: 64,
-            max_result: 16 << 20,
+            max_result: 3 << 20,
             timeout: Duration::from_secs(60),
             resends: 2,
         }

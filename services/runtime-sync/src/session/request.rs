@@ -1,18 +1,19 @@
-//! How requests of a session look: exact parameter texts, `_meta`, and the headers that repeat arguments.
+//! How requests of a session look: exact parameter texts and `_meta`. The headers that repeat arguments are in
+//! `param_headers`.
 //!
 //! Arguments are copied byte for byte, except that line breaks between tokens become spaces, because a line is a
 //! message over stdio. Nothing here sends, and nothing here knows whether a call may be made.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use serde_json::value::RawValue;
 
-use super::live::{Agreement, Live};
+use super::{
+    live::{Agreement, Live},
+    param_headers::param_headers,
+};
 use crate::{
-    domain::{Era, HeaderArgument, ToolDefinition},
+    domain::{Era, ToolDefinition},
     transport::RawCall,
 };
 
@@ -25,6 +26,8 @@ pub(super) const MODERN_VERSION: &str = "2026-07-28";
 /// The revisions with a handshake.
 pub(super) const LEGACY_VERSIONS: [&str; 4] =
     ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+/// What a reply may hold beside its result: an error's message and data, or the envelope.
+const ENVELOPE: usize = 128 * 1024;
 /// The trace context that may ride in `_meta`; anything else a caller names is dropped.
 const TRACE_KEYS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
@@ -51,6 +54,7 @@ fn raw(era: &Era, version: &str, method: &'static str, members: &[(&str, &str)])
         era: *era,
         protocol_version: version.to_owned(),
         param_headers: Vec::new(),
+        max_reply: usize::MAX,
     }
 }
 
@@ -60,6 +64,7 @@ pub(super) fn tool_call(
     tool: &ToolDefinition,
     arguments: &str,
     trace: &[(String, String)],
+    max_result: usize,
 ) -> RawCall {
     let Agreement { era, version, .. } = &live.agreement;
     let members = [
@@ -76,6 +81,7 @@ pub(super) fn tool_call(
         era: *era,
         protocol_version: version.clone(),
         param_headers: param_headers(&tool.header_arguments, arguments),
+        max_reply: max_result.saturating_add(ENVELOPE),
     }
 }
 
@@ -141,52 +147,9 @@ fn one_line(json: &str) -> Cow<'_, str> {
     }
 }
 
-/// The headers that repeat arguments. An argument that is absent or no primitive has no header.
-fn param_headers(wanted: &[HeaderArgument], arguments: &str) -> Vec<(HeaderName, HeaderValue)> {
-    wanted
-        .iter()
-        .filter_map(|argument| {
-            let value = primitive_at(arguments, &argument.path)?;
-            let name = format!("mcp-param-{}", argument.header.to_ascii_lowercase());
-            Some((
-                HeaderName::try_from(name).ok()?,
-                HeaderValue::from_str(&encoded(&value)).ok()?,
-            ))
-        })
-        .collect()
-}
-
-/// The text of the primitive at a path; numbers keep every digit.
-fn primitive_at(json: &str, path: &[String]) -> Option<String> {
-    let Some((key, rest)) = path.split_first() else {
-        let json = json.trim();
-        return match json.as_bytes().first()? {
-            b'"' => serde_json::from_str(json).ok(),
-            b'{' | b'[' | b'n' => None,
-            _ => Some(json.to_owned()),
-        };
-    };
-    let members: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
-    primitive_at(members.get(key)?.get(), rest)
-}
-
-/// A value as a header can carry it: as it is, or in Base64 with the sentinels of the specification.
-fn encoded(value: &str) -> Cow<'_, str> {
-    const SPACE: [char; 2] = [' ', '\t'];
-    let changes = value.starts_with(SPACE)
-        || value.ends_with(SPACE)
-        || value.chars().any(|c| !(' '..='~').contains(&c));
-    let looks_encoded = value.starts_with("=?base64?") && value.ends_with("?=");
-    if changes || looks_encoded {
-        Cow::Owned(format!("=?base64?{}?=", BASE64_STANDARD.encode(value)))
-    } else {
-        Cow::Borrowed(value)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{HeaderArgument, encoded, one_line, param_headers, params};
+    use super::{one_line, params};
     use crate::domain::Era;
 
     fn text(era: Era, members: &[(&str, &str)], trace: &[(&str, &str)]) -> String {
@@ -238,44 +201,5 @@ mod tests {
             one_line(r#"{"big":12345678901234567890}"#),
             r#"{"big":12345678901234567890}"#
         );
-    }
-
-    #[test]
-    fn header_arguments_are_found_by_path_and_keep_their_digits() {
-        let wanted = |path: &[&str], header: &str| HeaderArgument {
-            path: path.iter().map(|step| (*step).to_owned()).collect(),
-            header: header.to_owned(),
-        };
-        let headers = param_headers(
-            &[
-                wanted(&["a", "id"], "Id"),
-                wanted(&["name"], "Name"),
-                wanted(&["missing"], "Missing"),
-                wanted(&["a"], "Object"),
-                wanted(&["nothing"], "Null"),
-            ],
-            r#"{"a":{"id":12345678901234567890},"name":"für","nothing":null}"#,
-        );
-        let seen: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("mcp-param-id", "12345678901234567890"),
-                ("mcp-param-name", "=?base64?ZsO8cg==?="),
-            ]
-        );
-    }
-
-    #[test]
-    fn values_that_a_header_would_change_travel_in_base64() {
-        for plain in ["us-west1", "a b", ""] {
-            assert_eq!(encoded(plain), plain);
-        }
-        for other in [" a", "a\t", "a\nb", "ü", "=?base64?x?="] {
-            assert!(encoded(other).starts_with("=?base64?"), "{other:?}");
-        }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Answer,
     actor::{Actor, Command},
+    allowance::Allowance,
     gate::{Gate, Open, ToolIndex},
     listen::listen,
     live::{Connection, Live, end_of_link},
@@ -53,7 +54,7 @@ pub(super) enum Offered {
 
 /// What runs and what is planned while connected.
 struct Agenda {
-    probing: Slot<Probed>,
+    probing: Slot<Option<Probed>>,
     syncing: Slot<Result<ToolList, Failure>>,
     listening: Slot<()>,
     probe_at: Instant,
@@ -61,6 +62,9 @@ struct Agenda {
     last_sync: Instant,
     /// The pause the server has to keep between fetches it causes.
     gap: Duration,
+    allowance: Allowance,
+    /// A fetch that the server caused is planned.
+    announced: bool,
     rung: Option<ProbeKind>,
     checks: Vec<Answer>,
     syncs: Vec<Answer>,
@@ -68,10 +72,40 @@ struct Agenda {
     next_syncs: Vec<Answer>,
 }
 
+impl Agenda {
+    /// Answers everybody who still waits.
+    fn refuse(self, reason: Reason) {
+        for waiting in [self.checks, self.syncs, self.next_syncs]
+            .into_iter()
+            .flatten()
+        {
+            // Whoever asked may have gone.
+            let _gone = waiting.send(Err(reason));
+        }
+    }
+}
+
 impl Actor {
     /// Serves a connection until it is lost.
     pub(super) async fn serve(&mut self, connection: &mut Connection, live: &Arc<Live>) -> Lost {
         let mut agenda = self.agenda(connection, live);
+        let lost = self.follow(&mut agenda, connection, live).await;
+        let reason = match &lost {
+            Lost::Ended(_) => Reason::ConnectionLost,
+            Lost::Given(setback) => setback.reason,
+            // Whoever asked hears that from the end of his question.
+            Lost::Stopped => return lost,
+        };
+        agenda.refuse(reason);
+        lost
+    }
+
+    async fn follow(
+        &mut self,
+        agenda: &mut Agenda,
+        connection: &mut Connection,
+        live: &Arc<Live>,
+    ) -> Lost {
         loop {
             let open_inbox =
                 agenda.checks.len() + agenda.syncs.len() + agenda.next_syncs.len() < WAITING;
@@ -81,28 +115,28 @@ impl Actor {
                 () = connection.revoked.cancelled() => return Lost::Given(Reason::LeaseRevoked.into()),
                 end = end_of_link(&mut connection.ended) => return Lost::Ended(end),
                 probed = agenda.probing.done() => {
-                    if let Some(lost) = self.probed(&mut agenda, probed) {
+                    if let Some(lost) = self.probed(agenda, probed) {
                         return lost;
                     }
                 }
-                synced = agenda.syncing.done() => self.synced(&mut agenda, live, synced),
+                synced = agenda.syncing.done() => self.synced(agenda, live, synced),
                 () = agenda.listening.done() => {}
-                _ = connection.notices.next() => self.plan_sync(&mut agenda),
+                _ = connection.notices.next() => self.plan_sync(agenda),
                 command = self.inbox.recv(), if open_inbox => match command {
-                    Some(command) => self.command(&mut agenda, live, command),
+                    Some(command) => self.command(agenda, live, command),
                     None => return Lost::Stopped,
                 },
                 // A server in doubt is asked again soon anyway; calls must not use its chances up.
-                () = live.suspect.notified(), if agenda.probing.is_idle() && self.health.failures() == 0 => self.start_probe(&mut agenda, live),
+                () = live.suspect.notified(), if agenda.probing.is_idle() && self.health.failures() == 0 => self.start_probe(agenda, live),
                 () = tokio::time::sleep_until(agenda.probe_at), if agenda.probing.is_idle() => {
                     // rmcp may notice before the link does that nothing will ever be heard again.
                     if connection.service.peer().is_transport_closed() {
                         return Lost::Ended(None);
                     }
-                    self.probe_is_due(&mut agenda, live);
+                    self.probe_is_due(agenda, live);
                 }
                 () = tokio::time::sleep_until(agenda.sync_at), if agenda.syncing.is_idle() => {
-                    self.start_sync(&mut agenda, live);
+                    self.start_sync(agenda, live);
                 }
             }
         }
@@ -118,6 +152,8 @@ impl Actor {
             sync_at: now + spread(self.options.sync.interval),
             last_sync: now,
             gap: self.options.sync.min_gap,
+            allowance: Allowance::new(now),
+            announced: false,
             rung: None,
             checks: Vec::new(),
             syncs: Vec::new(),
@@ -151,18 +187,27 @@ impl Actor {
     /// The server announced a change: fetch soon, together with whatever it announces until then.
     fn plan_sync(&self, agenda: &mut Agenda) {
         let options = &self.options.sync;
-        let soon = (Instant::now() + options.debounce).max(agenda.last_sync + agenda.gap);
-        agenda.sync_at = agenda.sync_at.min(soon);
+        let soon = (Instant::now() + options.debounce)
+            .max(agenda.last_sync + agenda.gap)
+            .max(agenda.allowance.next());
+        if soon < agenda.sync_at {
+            agenda.sync_at = soon;
+            agenda.announced = true;
+        }
     }
 
     fn start_sync(&self, agenda: &mut Agenda, live: &Arc<Live>) {
         let now = Instant::now();
+        if std::mem::take(&mut agenda.announced) {
+            agenda.allowance.spend(now);
+        }
         agenda.last_sync = now;
         agenda.sync_at = now + spread(self.options.sync.interval);
         let (live, options, cancel) = (live.clone(), self.options.clone(), self.cancel.clone());
+        let scope = self.spec.name.scope().clone();
         agenda
             .syncing
-            .start(async move { sync::list_tools(&live, &options.sync, cancel).await });
+            .start(async move { sync::list_tools(&live, &scope, &options.sync, cancel).await });
     }
 
     fn synced(&mut self, agenda: &mut Agenda, live: &Arc<Live>, result: Result<ToolList, Failure>) {
@@ -245,7 +290,12 @@ impl Actor {
             .start(async move { probe::probe(&live, rung, &options.probe, cancel).await });
     }
 
-    fn probed(&mut self, agenda: &mut Agenda, probed: Probed) -> Option<Lost> {
+    fn probed(&mut self, agenda: &mut Agenda, probed: Option<Probed>) -> Option<Lost> {
+        let Some(probed) = probed else {
+            // There was no turn, which is not the server's fault; whoever asked goes on waiting.
+            agenda.probe_at = Instant::now() + spread(self.options.quick_retry);
+            return None;
+        };
         if probed.outcome.is_ok() {
             agenda.rung = Some(probed.kind);
         }

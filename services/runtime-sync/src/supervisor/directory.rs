@@ -5,10 +5,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use lifecycle::Clock;
+use lifecycle::{CancellationToken, Clock};
 use names::{ConnectorName, ConnectorUid, ScopeSelector};
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, SemaphorePermit, watch},
     time::{Instant, timeout_at},
 };
 
@@ -58,10 +58,43 @@ pub enum LookupError {
     /// Its session was not there, or the revision not known, before the deadline.
     #[error("the deadline passed")]
     DeadlineExceeded,
+    /// Too many requests wait already.
+    #[error("too many requests wait for a revision or a session")]
+    TooManyWaits,
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     Stopped,
 }
+
+impl LookupError {
+    /// The stable reason, for logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "CONNECTOR_NOT_FOUND",
+            Self::Disabled => "CONNECTOR_DISABLED",
+            Self::TooNew => "SPEC_TOO_NEW",
+            Self::Stale => "REGISTRY_STALE",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::TooManyWaits => "OVERLOADED",
+            Self::Stopped => "SHUTTING_DOWN",
+        }
+    }
+}
+
+/// For how long something is waited for.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// At the longest until then.
+    pub until: Instant,
+    /// Fired when this runtime takes no more requests.
+    pub draining: CancellationToken,
+}
+
+/// The longest wait for a revision, whatever the deadline: one that has not come by then will not.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Requests that may wait at once. Far fewer than may be served at once, so that those that wait keep out nobody else.
+pub(crate) const MAX_WAITS: usize = 256;
 
 /// The way to the sessions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -78,34 +111,36 @@ pub struct Sessions {
     pub lease: LeaseBoard,
     /// Where the time comes from.
     pub clock: Clock,
+    /// Who may wait for a revision or a session.
+    pub waits: Arc<Semaphore>,
 }
 
 impl Sessions {
-    /// Waits until everything up to a revision was acted on. 0 does not wait.
+    /// Waits until everything up to a revision was acted on. 0 does not wait. Cancel safe.
     ///
     /// # Errors
-    /// [`LookupError::DeadlineExceeded`], [`LookupError::Stopped`].
-    pub async fn wait_for(&self, revision: i64, deadline: Instant) -> Result<(), LookupError> {
-        if revision <= 0 {
+    /// [`LookupError::DeadlineExceeded`], [`LookupError::TooManyWaits`], [`LookupError::Stopped`].
+    pub async fn wait_for(&self, revision: i64, patience: &Patience) -> Result<(), LookupError> {
+        let is_reached =
+            |seen: &Arc<Directory>| revision <= 0 || seen.revision.is_some_and(|at| at >= revision);
+        if is_reached(&self.directory.borrow()) {
             return Ok(());
         }
+        let _permit = self.wait_permit()?;
         let mut directory = self.directory.clone();
-        let reached = directory.wait_for(|seen| seen.revision.is_some_and(|at| at >= revision));
-        match timeout_at(deadline, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(LookupError::Stopped),
-            Err(_) => Err(LookupError::DeadlineExceeded),
-        }
+        let reached = async { directory.wait_for(is_reached).await.map(|_| ()) };
+        let longest = Instant::now() + LONGEST_WAIT;
+        patience.no_longer_than(longest).wait(reached).await
     }
 
-    /// The session to call, once it is there.
+    /// The session to call, once it is there. Cancel safe.
     ///
     /// # Errors
     /// [`LookupError`].
     pub async fn find(
         &self,
         name: &ConnectorName,
-        deadline: Instant,
+        patience: &Patience,
     ) -> Result<SessionHandle, LookupError> {
         if self
             .freshness
@@ -118,6 +153,7 @@ impl Sessions {
             return Ok(session);
         }
         // Rare: it is being started, or replaced.
+        let _permit = self.wait_permit()?;
         let (mut desired, mut directory) = (self.desired.clone(), self.directory.clone());
         loop {
             desired.mark_unchanged();
@@ -131,12 +167,13 @@ impl Sessions {
                     changed = directory.changed() => changed,
                 }
             };
-            match timeout_at(deadline, changed).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(LookupError::Stopped),
-                Err(_) => return Err(LookupError::DeadlineExceeded),
-            }
+            patience.wait(changed).await?;
         }
+    }
+
+    fn wait_permit(&self) -> Result<SemaphorePermit<'_>, LookupError> {
+        let permit = self.waits.try_acquire();
+        permit.map_err(|_| LookupError::TooManyWaits)
     }
 
     /// The session of a connector that is to have one; `None` while it is not there yet.
@@ -209,6 +246,31 @@ impl Sessions {
     }
 }
 
+impl Patience {
+    fn no_longer_than(&self, until: Instant) -> Self {
+        Self {
+            until: self.until.min(until),
+            draining: self.draining.clone(),
+        }
+    }
+
+    /// Waits for a change; one that cannot come any more is the end of the runtime.
+    async fn wait<E>(
+        &self,
+        change: impl Future<Output = Result<(), E>>,
+    ) -> Result<(), LookupError> {
+        tokio::select! {
+            biased;
+            changed = timeout_at(self.until, change) => match changed {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(LookupError::Stopped),
+                Err(_) => Err(LookupError::DeadlineExceeded),
+            },
+            () = self.draining.cancelled() => Err(LookupError::Stopped),
+        }
+    }
+}
+
 impl Found {
     /// The canonical destination of the connector; empty when its spec leads nowhere.
     #[must_use]
@@ -221,3 +283,6 @@ impl Found {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

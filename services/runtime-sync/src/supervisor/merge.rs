@@ -6,7 +6,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use http::HeaderName;
-use policy::{Destination, Refusal};
+use policy::{Destination, Program, Refusal, Variable, VariableValue};
 use sensitive::Text;
 use url::Url;
 
@@ -21,10 +21,32 @@ pub(super) type Values = HashMap<String, Text>;
 /// Where a spec really leads to.
 pub(super) fn destination(transport: &TransportSpec) -> Result<Destination, Reason> {
     let destination = match transport {
-        TransportSpec::Stdio { command, args, .. } => Destination::stdio(command, args),
+        TransportSpec::Stdio {
+            command,
+            args,
+            env,
+            working_directory,
+        } => Destination::program(&Program {
+            command,
+            arguments: args,
+            environment: env.iter().map(variable).collect(),
+            working_directory: working_directory.as_deref().unwrap_or_default(),
+        }),
         TransportSpec::Http { url, .. } => parse(url).and_then(|url| Destination::remote(&url)),
     };
     destination.map_err(|_| invalid(transport))
+}
+
+/// A variable as it counts for the destination: that it is secret, never its secret.
+fn variable(spec: &ValueSpec) -> Variable<'_> {
+    Variable {
+        name: &spec.name,
+        prefix: &spec.prefix,
+        value: match &spec.source {
+            ValueSource::Plain(plain) => VariableValue::Plain(plain),
+            ValueSource::Secret => VariableValue::Secret,
+        },
+    }
 }
 
 /// Whether a spec asks for secrets at all.
@@ -175,5 +197,32 @@ mod tests {
             working_directory: None,
         };
         assert_eq!(destination(&relative), Err(Reason::CommandNotFound));
+    }
+
+    #[test]
+    fn all_that_decides_where_a_programs_secrets_go_is_in_its_destination() {
+        let stdio = |env, working_directory: Option<&str>| TransportSpec::Stdio {
+            command: "npx".into(),
+            args: vec!["server".into()],
+            env,
+            working_directory: working_directory.map(str::to_owned),
+        };
+        let token = || spec("TOKEN", "", ValueSource::Secret);
+        let plain = |value: &str| spec("PROXY", "", ValueSource::Plain(value.into()));
+        let specs = [
+            stdio(vec![token()], None),
+            stdio(vec![token(), plain("a")], None),
+            stdio(vec![token(), plain("b")], None),
+            stdio(vec![token(), spec("PROXY", "", ValueSource::Secret)], None),
+            stdio(vec![spec("TOKEN", "Bearer ", ValueSource::Secret)], None),
+            stdio(vec![token()], Some("/srv")),
+        ];
+        let texts: std::collections::BTreeSet<String> = specs
+            .iter()
+            .map(|spec| destination(spec).unwrap().to_string())
+            .collect();
+        assert_eq!(texts.len(), specs.len(), "{texts:#?}");
+        let bare = destination(&stdio(Vec::new(), None)).unwrap();
+        assert_eq!(bare.as_str(), r#"stdio:["npx","server"]"#);
     }
 }

@@ -149,3 +149,14 @@ async fn without_the_lease_there_is_no_session_and_with_the_next_one_a_new_one()
         .await;
     assert!(fixture.tasks.stop(LONG).await.is_clean());
 }
+
+#[test]
+fn the_end_of_a_session_is_told_even_by_a_task_that_panicked() {
+    let (ends, mut heard) = mpsc::channel(1);
+    let uid = ConnectorUid::new(Uuid::from_u128(1));
+    drop(Told {
+        ends,
+        end: Some(End::Stopped(uid)),
+    });
+    assert!(matches!(heard.try_recv(), Ok(End::Stopped(told)) if told == uid));
+}

@@ -27,6 +27,8 @@ pub struct RawCall {
     pub protocol_version: String,
     /// `Mcp-Param-*` headers, encoded already.
     pub param_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The largest reply that is of use, envelope included, in bytes: over HTTP no more than that is read of one.
+    pub max_reply: usize,
 }
 
 /// What the server answered.

@@ -17,6 +17,9 @@ use super::{
 /// How our own request ids begin. rmcp's are numbers, so the two can never be confused.
 const PREFIX: &str = "pb-";
 
+/// Results up to this size are copied out of what was read.
+const SMALL: usize = 4096;
+
 /// The outermost members of a message.
 #[derive(Debug, Deserialize)]
 pub(super) struct Envelope<'a> {
@@ -68,7 +71,11 @@ impl<'a> Envelope<'a> {
 
     /// The reply in it; `text` must be what the envelope was read from.
     pub(super) fn reply(&self, text: &Bytes) -> Result<RawReply, WireErrorKind> {
-        let exact = |raw: &RawValue| text.slice_ref(raw.get().as_bytes());
+        // A small piece is copied, so that it does not keep a whole read alive.
+        let exact = |raw: &RawValue| match raw.get().as_bytes() {
+            small if small.len() <= SMALL => Bytes::copy_from_slice(small),
+            large => text.slice_ref(large),
+        };
         match (self.result, self.error) {
             (Some(result), None) => Ok(RawReply::Result(exact(result))),
             (None, Some(error)) => {
@@ -130,6 +137,11 @@ pub(super) fn cancelled(number: u64) -> String {
     )
 }
 
+/// The answer to a server's `ping`.
+pub(super) fn pong(id: &RawValue) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.get())
+}
+
 /// The answer to a server's request that nobody here can serve.
 pub(super) fn refusal(id: &RawValue) -> String {
     let id = id.get();
@@ -138,20 +150,82 @@ pub(super) fn refusal(id: &RawValue) -> String {
     )
 }
 
-/// The number of our request that an overlong reply belongs to, judged by what is left of its two ends.
-pub(super) fn our_number_near(ends: [&[u8]; 2]) -> Option<u64> {
-    ends.into_iter().find_map(|end| {
-        let text = String::from_utf8_lossy(end);
-        // Inside a JSON string the quotes would be escaped, so this can only be a member.
-        text.match_indices("\"pb-").find_map(|(at, _)| {
-            let before = text[..at].trim_end().strip_suffix(':')?.trim_end();
-            if !before.ends_with("\"id\"") {
-                return None;
+/// Whose an overlong message is, as far as its beginning tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It is the reply to our request with this number.
+    Our(u64),
+    /// It is a reply, and its id has not come yet.
+    SomeReply,
+    /// It is no reply to us, or nothing can be said.
+    Unknown,
+}
+
+/// Judges the beginning of a message. Only its outermost members count: what is deeper a tool may have written.
+pub(super) fn owner_in_head(head: &[u8]) -> Owner {
+    if !head.trim_ascii_start().starts_with(b"{") {
+        return Owner::Unknown;
+    }
+    let (mut at, mut depth, mut owner) = (0, 0_usize, Owner::Unknown);
+    while let Some(byte) = head.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth <= 1 => break,
+            b'}' | b']' => depth -= 1,
+            b'"' => {
+                let Some(text) = string(&head[at..]) else {
+                    break;
+                };
+                at += text.len() + 1;
+                let value = head[at..].trim_ascii_start().strip_prefix(b":");
+                match value.filter(|_| depth == 1).map(|value| (text, value)) {
+                    Some((b"id", value)) => {
+                        return number_of(value.trim_ascii_start())
+                            .map_or(Owner::Unknown, Owner::Our);
+                    }
+                    Some((b"method", _)) => return Owner::Unknown,
+                    Some((b"result" | b"error", _)) => owner = Owner::SomeReply,
+                    Some(_) | None => {}
+                }
             }
-            let digits = &text[at + 4..];
-            digits[..digits.find('"')?].parse().ok()
-        })
-    })
+            _ => {}
+        }
+    }
+    owner
+}
+
+/// The number of our request that an overlong reply seems to belong to by its last bytes. They may lie inside a string
+/// of any depth, so this is a guess: use it only where there is nobody else it could belong to.
+pub(super) fn our_number_in_tail(tail: &[u8]) -> Option<u64> {
+    let begin = b"\"pb-";
+    let at = tail
+        .windows(begin.len())
+        .rposition(|window| window == begin)?;
+    let before = tail[..at].trim_ascii_end().strip_suffix(b":")?;
+    if before.trim_ascii_end().ends_with(b"\"id\"") {
+        number_of(&tail[at..])
+    } else {
+        None
+    }
+}
+
+/// The number in our id, which stands in quotes at the beginning.
+fn number_of(value: &[u8]) -> Option<u64> {
+    let digits = string(value.strip_prefix(b"\"")?)?.strip_prefix(PREFIX.as_bytes())?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// What stands before the closing quote.
+fn string(text: &[u8]) -> Option<&[u8]> {
+    let mut at = 0;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(&text[..at]),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
 }
 
 /// The messages in a line: usually one, several in a batch of revision 2025-03-26.
@@ -181,6 +255,7 @@ mod tests {
             era: Era::Legacy,
             protocol_version: "2025-11-25".to_owned(),
             param_headers: Vec::new(),
+            max_reply: usize::MAX,
         }
     }
 
@@ -291,20 +366,45 @@ break"}"#,
     }
 
     #[test]
-    fn the_owner_of_an_overlong_reply_is_found_at_either_end() {
+    fn the_owner_of_an_overlong_reply_is_read_from_its_outermost_members_only() {
+        let head = |text: &str| owner_in_head(text.as_bytes());
         assert_eq!(
-            our_number_near([br#"{"jsonrpc":"2.0","id" : "pb-42","result":{"#, b""]),
-            Some(42)
+            head(r#" {"jsonrpc":"2.0","id" : "pb-42","result":{"#),
+            Owner::Our(42)
         );
         assert_eq!(
-            our_number_near([b"{\"result\":{", br#"xxx"},"jsonrpc":"2.0","id":"pb-9"}"#]),
-            Some(9)
+            head(r#"{"x":[{"id":"pb-1"}],"y":"{\"id\":\"pb-2\"","id":"pb-3","#),
+            Owner::Our(3)
         );
-        assert_eq!(
-            our_number_near([br#"{"text":"\"id\":\"pb-1\""#, b"}"]),
-            None
-        );
-        assert_eq!(our_number_near([br#"{"name":"pb-1""#, b""]), None);
+        for forged in [
+            r#"{"result":{"id":"pb-1","x":"#,
+            r#"{"result":{"text":"\"id\":\"pb-1\""#,
+            r#"{"error":{"id":"pb-1"#,
+        ] {
+            assert_eq!(head(forged), Owner::SomeReply, "{forged}");
+        }
+        for foreign in [
+            "",
+            "x",
+            r#"[{"id":"pb-1","#,
+            r#"{"id":7,"result":{"#,
+            r#"{"id":"pb-x","result":{"#,
+            r#"{"id":"pb-1"#,
+            r#"{"name":"pb-1","#,
+            r#"{"}":"pb-1""#,
+            r#"{"method":"notifications/message","params":{"id":"pb-1","#,
+        ] {
+            assert_eq!(head(foreign), Owner::Unknown, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_tail_of_an_overlong_reply_is_only_good_for_a_guess() {
+        let tail = |text: &str| our_number_in_tail(text.as_bytes());
+        assert_eq!(tail(r#"xxx"},"jsonrpc":"2.0","id":"pb-9"}"#), Some(9));
+        assert_eq!(tail(r#"x\"id\":\"pb-1\""}"#), None);
+        assert_eq!(tail(r#"x"},"name":"pb-1"}"#), None);
+        assert_eq!(tail(""), None);
     }
 
     #[test]
@@ -329,7 +429,7 @@ break"}"#,
                     let _reply = envelope.reply(&message);
                 }
             }
-            let _number = our_number_near([&text, &text]);
+            let _guess = (owner_in_head(&text), our_number_in_tail(&text));
         }
     }
 }

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 /// How much is kept of each end of an overlong line.
 const KEPT: usize = 4096;
-/// How much room one read gets.
-const READ: usize = 16 << 10;
+/// How much room one read gets while there is much to read, and while there is little.
+const READS: [usize; 2] = [64 << 10, 4 << 10];
 
 /// One line without its line end.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Lines {
     scanned: usize,
     limit: usize,
     skipped: Option<Skipped>,
+    /// How much the next read gets: idle servers are many, and their buffers are to be small.
+    read: usize,
 }
 
 #[derive(Debug)]
@@ -44,21 +46,28 @@ impl Lines {
             scanned: 0,
             limit,
             skipped: None,
+            read: READS[1],
         }
     }
 
     /// Room for the next read.
     pub(super) fn room(&mut self) -> &mut BytesMut {
-        // A buffer that once held a huge line is not kept for small ones.
-        if self.buffer.is_empty() && self.buffer.capacity() > 4 * READ {
+        // A buffer that was needed for more is not kept for little.
+        if self.buffer.is_empty() && self.buffer.capacity() > 2 * self.read {
             self.buffer = BytesMut::new();
         }
-        self.buffer.reserve(if self.buffer.is_empty() {
-            READ / 4
-        } else {
-            READ
-        });
+        self.buffer.reserve(self.read);
         &mut self.buffer
+    }
+
+    /// Says how much was read, by which the next room is measured.
+    pub(super) fn took(&mut self, read: usize) {
+        let [much, little] = READS;
+        self.read = if read >= little || self.buffer.len() > little {
+            much
+        } else {
+            little
+        };
     }
 
     /// The next whole line, if there is one.

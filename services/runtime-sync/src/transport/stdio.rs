@@ -75,6 +75,12 @@ impl Shared {
         receiver
     }
 
+    /// Whether this request waits for its reply, and no other.
+    fn only_waits_for(&self, number: u64) -> bool {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.len() == 1 && pending.contains_key(&number)
+    }
+
     fn forget(&self, number: u64) -> Option<oneshot::Sender<Reply>> {
         self.pending
             .lock()

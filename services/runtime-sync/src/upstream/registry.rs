@@ -117,6 +117,7 @@ impl Registry {
             freshness: freshness.clone(),
             options: options.feed,
             token: None,
+            refresh_at: Instant::now(),
         };
         tasks.spawn("feed", feed.run(tasks.token()));
         let reporter = Reporter {
@@ -126,7 +127,6 @@ impl Registry {
             inbox,
             options: options.report,
             ledger: Ledger::default(),
-            held: 0,
             statuses: SelectAll::new(),
         };
         tasks.spawn("reporter", reporter.run(tasks.token()));

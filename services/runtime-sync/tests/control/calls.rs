@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tonic::{Code, Request, Response};
 use uuid::Uuid;
 
-use crate::world::{NAME, World, assert_error, call, eventually, http_connector};
+use crate::world::{NAME, World, assert_error, call, eventually, http_connector, said};
 
 async fn ready() -> World {
     let world = World::start().await;
@@ -115,6 +115,35 @@ async fn cancelling_the_call_cancels_the_tool_and_its_outcome_stays_unknown() {
     let repeat = world.tools().call_tool(with_id(id, "hang", "{}")).await;
     let repeat = repeat.map(Response::into_inner);
     assert_error(repeat, Code::Aborted, "OUTCOME_UNKNOWN", "SENT_UNKNOWN");
+    assert_eq!(world.mcp.seen().calls.len(), 1);
+    world.app.stop().await;
+}
+
+#[tokio::test]
+async fn cancelling_the_first_request_leaves_the_call_to_its_repeat() {
+    let world = ready().await;
+    let id = Uuid::now_v7();
+    let (mut one, mut two) = (world.tools(), world.tools());
+    let (mut first, mut repeat) = (JoinSet::new(), JoinSet::new());
+    first.spawn(async move { one.call_tool(with_id(id, "hang", "{}")).await });
+    eventually("the call runs", || world.mcp.seen().hanging == 1).await;
+    // Its deadline is how we know that it has come before the first one goes.
+    let mut short = Request::new(with_id(id, "hang", "{}"));
+    short.set_timeout(Duration::from_millis(1_500));
+    repeat.spawn(async move { two.call_tool(with_id(id, "hang", "{}")).await });
+    let late = world.tools().call_tool(short).await.unwrap_err();
+    assert_eq!(said(&late).1, "OUTCOME_UNKNOWN");
+    first.shutdown().await;
+    let late = {
+        let mut short = Request::new(with_id(id, "hang", "{}"));
+        short.set_timeout(Duration::from_millis(1_500));
+        world.tools().call_tool(short).await.unwrap_err()
+    };
+    assert_eq!(said(&late).2, "SENT_UNKNOWN");
+    assert_eq!(world.mcp.seen().cancelled, 0);
+    world.mcp.release(1);
+    let answer = repeat.join_next().await.unwrap().unwrap().unwrap();
+    assert!(answer.into_inner().result_json.contains("released"));
     assert_eq!(world.mcp.seen().calls.len(), 1);
     world.app.stop().await;
 }

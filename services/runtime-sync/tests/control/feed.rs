@@ -263,6 +263,29 @@ async fn without_news_of_the_registry_calls_are_refused_and_with_news_taken_agai
 }
 
 #[tokio::test]
+async fn a_feed_that_keeps_breaking_is_read_anew_all_the_same() {
+    let world = World::with(|config| {
+        config.tuning.feed_refresh = Duration::from_millis(400);
+    })
+    .await;
+    world.connect(NAME);
+    world.ready(NAME).await;
+    let unheard = "users/ada/connectors/unheard";
+    world
+        .registry
+        .put_unheard(http_connector(unheard, &world.mcp.url));
+    let deadline = tokio::time::Instant::now() + crate::world::LONG;
+    let mut ticks = tokio::time::interval(Duration::from_millis(30));
+    while world.session(unheard).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "never read anew");
+        // No stream lives for as long as the refresh takes.
+        world.registry.break_streams();
+        ticks.tick().await;
+    }
+    world.app.stop().await;
+}
+
+#[tokio::test]
 async fn a_spec_of_a_newer_release_is_misconfigured_and_hurts_nobody_else() {
     let world = World::start().await;
     let mut unknown = http_connector(NAME, &world.mcp.url);

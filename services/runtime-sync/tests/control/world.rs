@@ -10,9 +10,10 @@ use contracts::{
     },
 };
 use names::access::{Role, Verb};
+use program::PolicyChoice;
 use rpc::client::{Channel, ClientOptions, Token};
 use rpc::error::ErrorView;
-use runtime_sync::{App, Config, config::PolicyChoice};
+use runtime_sync::{App, Config};
 use tonic::{Code, Status};
 
 use crate::{mcp::Mcp, registry::Registry, vault::Vault};

@@ -19,7 +19,6 @@ async fn a_modern_server_is_never_asked_to_initialize() {
     let status = session.ready().await;
     assert_eq!(status.era, Some(Era::Modern));
     assert_eq!(status.protocol_version.as_deref(), Some("2026-07-28"));
-    assert_eq!(status.instructions.as_deref(), Some("be kind"));
     assert_eq!(
         status.server_info.as_deref(),
         Some(br#"{"name":"peer","version":"1"}"#.as_slice())

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     harness::{LONG, NEVER, eventually, http, open_options, quiet, script, spec, start_with},
-    peer::{Peer, Say, legacy, modern, tools},
+    peer::{Peer, Say, initialized, legacy, modern},
 };
 
 /// A legacy server in shell; `DIES` stands for what it does over a call.
@@ -407,35 +407,138 @@ async fn the_standard_error_of_a_dead_process_can_still_be_read() {
 }
 
 #[tokio::test]
-async fn no_more_sessions_connect_at_once_than_allowed() {
-    let gate = Arc::new(tokio::sync::Notify::new());
-    let held = Arc::clone(&gate);
-    let peer = Peer::start(move |asked| match asked.method.as_str() {
-        "tools/list" => Say::Later(Arc::clone(&held), tools(&["one"])),
-        _ => modern(asked, &[]),
+async fn an_attempt_that_fails_ends_the_http_session_it_began() {
+    let peer = Peer::start(|asked| match asked.method.as_str() {
+        "initialize" => Say::Session("s-9", initialized("1999-01-01")),
+        _ => legacy(asked, &[]),
     })
     .await;
-    let connecting = Arc::new(tokio::sync::Semaphore::new(2));
-    let sessions: Vec<_> = (0..4)
-        .map(|_| {
-            http(
-                peer.url(),
-                SessionOptions {
-                    connecting: Arc::clone(&connecting),
-                    ..quiet()
-                },
-            )
-        })
-        .collect();
-    for arrived in [2, 3, 4, 4] {
-        eventually("the next ones connect", || {
-            peer.count("tools/list") == arrived
-        })
+    let options = SessionOptions {
+        quick_retry: NEVER,
+        backoff_max: NEVER,
+        ..quiet()
+    };
+    let session = http(peer.url(), options);
+    session
+        .wait("refused", |status| status.next_attempt.is_some())
         .await;
-        gate.notify_one();
-    }
-    for session in &sessions {
-        session.ready().await;
-    }
-    assert_eq!(connecting.available_permits(), 2);
+    let deletes = peer.asked("DELETE");
+    assert_eq!(deletes.len(), 1);
+    assert_eq!(deletes[0].headers["mcp-session-id"], "s-9");
+}
+
+#[tokio::test]
+async fn a_session_that_is_stopped_while_it_connects_leaves_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let text = format!(
+        "trap '' TERM; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 0.1; done",
+        file.display()
+    );
+    let session = script(&text, quiet());
+    eventually("it runs", || file.exists()).await;
+    let pid = std::fs::read_to_string(&file).unwrap();
+    session.handle.stop().await;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    assert!(
+        !stat.as_ref().is_ok_and(|stat| !stat.contains(") Z")),
+        "{stat:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_lease_that_is_withdrawn_while_connecting_ends_the_attempt_at_once() {
+    let peer = Peer::start(|_| Say::Silence).await;
+    let options = SessionOptions {
+        connect_timeout: NEVER,
+        quick_retry: NEVER,
+        ..quiet()
+    };
+    let session = http(peer.url(), options);
+    eventually("it is asked", || peer.count("server/discover") == 1).await;
+    session.revoked.cancel();
+    let status = session.state(ConnectionState::Unreachable).await;
+    assert_eq!(status.reason, Reason::LeaseRevoked);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_when_the_connection_is_lost_hears_why() {
+    let listing = r#"*'"tools/list"'*) "#;
+    let text = server(":").replace(
+        listing,
+        &format!("{listing} n=$((n+1)); [ $n = 2 ] && exit 3; "),
+    );
+    let options = SessionOptions {
+        restarts: RestartBudget {
+            allowed: 100,
+            ..RestartBudget::default()
+        },
+        ..quiet()
+    };
+    let session = script(&text, options);
+    session.ready().await;
+    let refused = session.handle.sync(Instant::now() + LONG).await;
+    assert!(
+        matches!(
+            refused,
+            Err(RequestError::Failed(
+                Reason::ConnectionLost | Reason::ProcessExited
+            ))
+        ),
+        "{refused:?}"
+    );
+    session.handle.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_connects_has_a_history_too() {
+    let peer = Peer::start(|_| Say::Status(503)).await;
+    let session = http(peer.url(), quiet());
+    let status = session
+        .wait("tried", |status| status.history.len() >= 3)
+        .await;
+    assert!(status.history.iter().all(|sample| !sample.healthy));
+}
+
+#[tokio::test]
+async fn two_processes_of_one_connector_never_run_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lock, overlap) = (folder.path().join("lock"), folder.path().join("overlap"));
+    let starts = folder.path().join("starts");
+    // Silent, so that a fresh process is tried for the handshake; takes its time to end, but ends.
+    let text = format!(
+        "echo x >> {2}; mkdir {0} || echo x > {1}; while read -r line; do :; done; sleep 0.1; rmdir {0}",
+        lock.display(),
+        overlap.display(),
+        starts.display()
+    );
+    let transport = TransportSpec::Stdio {
+        command: "/bin/sh".into(),
+        args: vec![],
+        env: vec![],
+        working_directory: None,
+    };
+    let prepare: Prepare = Arc::new(move |_| {
+        let target = Target::Stdio(runtime_sync::transport::StdioTarget {
+            command: "/bin/sh".into(),
+            args: vec!["-c".into(), text.clone()],
+            env: vec![],
+            cwd: None,
+        });
+        let mut prepared = prepared(target, CancellationToken::new());
+        prepared.options.limits.eof_grace = Duration::from_secs(5);
+        Box::pin(std::future::ready(Ok(prepared)))
+    });
+    let options = SessionOptions {
+        connect_timeout: Duration::from_secs(1),
+        ..quiet()
+    };
+    let session = start_with(options, spec(transport), prepare, CancellationToken::new());
+    eventually("it was started again and again", || {
+        std::fs::read_to_string(&starts).is_ok_and(|starts| starts.lines().count() >= 4)
+    })
+    .await;
+    session.handle.stop().await;
+    assert!(!overlap.exists());
+    assert!(!lock.exists(), "and the last one ended in good order");
 }

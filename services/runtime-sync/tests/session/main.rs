@@ -10,3 +10,4 @@ mod outcomes;
 mod peer;
 mod real;
 mod sync;
+mod turns;

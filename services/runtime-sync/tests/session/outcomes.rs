@@ -9,7 +9,7 @@ use runtime_sync::{
 
 use crate::{
     harness::{NEVER, Running, call, http, quiet},
-    peer::{Asked, Peer, Say, legacy, modern},
+    peer::{Asked, Peer, Say, legacy, modern, tools},
 };
 
 fn facts(error: &CallError) -> (CallReason, Outcome) {
@@ -173,6 +173,117 @@ async fn a_session_denied_with_400_heals_the_session_and_resends_only_what_is_id
         assert_eq!(peer.count("tools/call"), sent);
         session.call("one", "{}").await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_may_have_run_once_stays_unknown_whatever_the_next_try_proves() {
+    const DENIAL: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#;
+    const ONE: &str = r#"{"name":"one","inputSchema":{},"annotations":{"idempotentHint":true}}"#;
+    for stays in [true, false] {
+        let peer = Peer::start(move |asked| match (asked.method.as_str(), asked.before) {
+            ("tools/list", 1..) if !stays => Say::Result(tools(&["other"])),
+            ("tools/list", _) => Say::Result(format!(r#"{{"tools":[{ONE}]}}"#)),
+            ("tools/call", 0) => Say::Body400(DENIAL),
+            ("tools/call", _) => Say::Status(401),
+            _ => legacy(asked, &[]),
+        })
+        .await;
+        let session = http(peer.url(), quiet());
+        session.ready().await;
+        let error = session.call("one", "{}").await.unwrap_err();
+        assert_eq!(
+            facts(&error),
+            (CallReason::OutcomeUnknown, Outcome::SentUnknown),
+            "the tool stays: {stays}"
+        );
+        assert_eq!(peer.count("tools/call"), if stays { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_run_once_stays_unknown_when_the_caller_gives_up_waiting() {
+    const DENIAL: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#;
+    let peer = Peer::start(|asked| match (asked.method.as_str(), asked.before) {
+        ("tools/list", _) => Say::Result(
+            r#"{"tools":[{"name":"one","inputSchema":{},"annotations":{"readOnlyHint":true}}]}"#
+                .into(),
+        ),
+        ("tools/call", _) => Say::Body400(DENIAL),
+        ("initialize", 1..) => Say::Silence,
+        _ => legacy(asked, &[]),
+    })
+    .await;
+    let session = http(peer.url(), quiet());
+    session.ready().await;
+    let cancel = lifecycle::CancellationToken::new();
+    let given_up = ToolCall {
+        cancel: cancel.clone(),
+        ..call("one", "{}")
+    };
+    let calling = session.handle.call_tool(given_up);
+    let giving_up = async {
+        crate::harness::eventually("it reconnects", || peer.count("initialize") == 2).await;
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(calling, giving_up);
+    assert_eq!(
+        facts(&result.unwrap_err()),
+        (CallReason::CallCancelled, Outcome::SentUnknown)
+    );
+}
+
+#[tokio::test]
+async fn codes_that_only_the_modern_era_reserves_prove_nothing_elsewhere() {
+    for code in [-32020, -32022] {
+        let (peer, session) = answering(move |_| Say::Error(code, "")).await;
+        let error = session.call("one", "{}").await.unwrap_err();
+        assert_eq!(
+            facts(&error),
+            (CallReason::UpstreamError, Outcome::Completed),
+            "{code}"
+        );
+        assert_eq!(peer.count("tools/call"), 1, "{code}");
+        assert_eq!(peer.count("tools/list"), 1, "{code}");
+    }
+    let peer = Peer::start(|asked| match asked.method.as_str() {
+        "tools/call" => Say::Error(-32022, ""),
+        _ => modern(asked, &["one"]),
+    })
+    .await;
+    let session = http(peer.url(), quiet());
+    session.ready().await;
+    let error = session.call("one", "{}").await.unwrap_err();
+    assert_eq!(facts(&error), (CallReason::UpstreamError, Outcome::NotSent));
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_not_followed_is_an_answer_of_a_server_that_was_reached() {
+    for target in ["https://elsewhere.example/", "https://169.254.169.254/"] {
+        for status in [302, 307] {
+            let (peer, session) = answering(move |_| Say::Head(status, "location", target)).await;
+            let error = session.call("one", "{}").await.unwrap_err();
+            assert_eq!(
+                facts(&error),
+                (CallReason::UpstreamError, Outcome::Completed),
+                "{status} {target}"
+            );
+            assert_eq!(peer.count("tools/call"), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_only_taken_has_an_unknown_outcome() {
+    let (peer, session) = answering(|_| Say::Status(202)).await;
+    let error = session.call("one", "{}").await.unwrap_err();
+    assert_eq!(
+        facts(&error),
+        (CallReason::OutcomeUnknown, Outcome::SentUnknown)
+    );
+    crate::harness::eventually("the server is told", || {
+        peer.count("notifications/cancelled") == 1
+    })
+    .await;
 }
 
 #[tokio::test]

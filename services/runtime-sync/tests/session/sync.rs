@@ -333,3 +333,32 @@ async fn a_modern_server_without_subscriptions_is_asked_once() {
     }
     assert_eq!(peer.count("subscriptions/listen"), 1);
 }
+
+#[tokio::test]
+async fn a_server_that_always_has_news_is_asked_a_few_times_and_then_seldom() {
+    const ANNOUNCED: usize = 60;
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    let peer = Peer::start(move |asked| match (asked.method.as_str(), asked.before) {
+        ("server/discover", _) => Say::Result(ANNOUNCING.into()),
+        ("subscriptions/listen", 0) => {
+            let mut messages = vec![ACKNOWLEDGED.to_owned()];
+            messages.extend(std::iter::repeat_n(CHANGED.to_owned(), ANNOUNCED));
+            Say::Stream(Arc::clone(&held), messages)
+        }
+        ("tools/list", before) => Say::Result(tools(&[&format!("t{before}")])),
+        _ => modern(asked, &[]),
+    })
+    .await;
+    let session = http(peer.url(), quiet());
+    session.ready().await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while peer.count("subscriptions/listen") < 2 {
+        ticks.tick().await;
+        gate.notify_one();
+    }
+    let fetched = peer.count("tools/list");
+    assert!((2..=11).contains(&fetched), "{fetched}");
+    session.sync().await;
+    assert!(peer.count("tools/list") > fetched, "others may always ask");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runtime_sync::transport::{RawReply, Sent, WireError, WireErrorKind};
+use runtime_sync::transport::{RawCall, RawReply, Sent, WireError, WireErrorKind};
 
 use crate::{
     http_server::{Reply, Request, Server},
@@ -37,7 +37,9 @@ async fn a_hundred_megabytes_fail_their_own_call_announced_or_not() {
             }
             Some("event") => {
                 reply.stream("").await;
-                reply.raw(b"data: ").await;
+                reply
+                    .raw(b"data: {\"jsonrpc\":\"2.0\",\"result\":{\"x\":\"")
+                    .await;
                 let piece = "x".repeat(0x10000);
                 for _ in 0..1600 {
                     if !reply.raw(piece.as_bytes()).await {
@@ -78,7 +80,14 @@ async fn an_endless_stream_ends_by_deadline_or_by_size() {
     let mut small = options();
     small.limits.message = 64 << 10;
     let limited = link(&endpoint(&server.url()), &small).await;
-    assert_eq!(call(&limited, modern("{}")).await, TOO_LARGE);
+    assert_eq!(
+        call(&limited, modern("{}")).await,
+        Err(WireError {
+            kind: WireErrorKind::ResponseTooLarge,
+            sent: Sent::SentUnknown
+        }),
+        "nothing was answered"
+    );
     close(limited).await;
 
     let mut patient = options();
@@ -189,5 +198,67 @@ async fn what_speaks_no_http_is_a_broken_connection() {
             sent: Sent::SentUnknown
         })
     );
+    close(link).await;
+}
+
+#[tokio::test]
+async fn a_notice_that_is_too_large_says_nothing_of_the_call_and_the_server_is_told() {
+    let mut server = Server::start(|request: Request, mut reply: Reply| async move {
+        if request.rpc() != "tools/call" {
+            reply.status(202, "", "").await;
+            return Some(reply);
+        }
+        reply.stream("").await;
+        reply
+            .raw(
+                b"data: {\"jsonrpc\":\"2.0\",\"method\":\"x\",\"params\":{\"id\":\"pb-1\",\"x\":\"",
+            )
+            .await;
+        while reply.raw("x".repeat(0x10000).as_bytes()).await {}
+        None
+    })
+    .await;
+    let mut small = options();
+    small.limits.message = 64 << 10;
+    let link = link(&endpoint(&server.url()), &small).await;
+    assert_eq!(
+        call(&link, raw("{}")).await,
+        Err(WireError {
+            kind: WireErrorKind::ResponseTooLarge,
+            sent: Sent::SentUnknown
+        })
+    );
+    assert_eq!(server.next().await.rpc(), "tools/call");
+    assert_eq!(server.next().await.rpc(), "notifications/cancelled");
+    close(link).await;
+}
+
+#[tokio::test]
+async fn no_more_is_read_of_a_reply_than_is_of_use() {
+    let server = Server::start(|request: Request, mut reply: Reply| async move {
+        let result = format!("\"{}\"", "x".repeat(2_000));
+        if request.body["params"]["how"] == "event" {
+            reply.stream("").await;
+            reply
+                .event(&format!(
+                    r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#,
+                    request.id()
+                ))
+                .await;
+            return None;
+        }
+        reply.result(&request, &result).await;
+        Some(reply)
+    })
+    .await;
+    let link = link(&endpoint(&server.url()), &options()).await;
+    for how in ["event", "body"] {
+        let request = RawCall {
+            max_reply: 1_000,
+            ..modern(&format!("{{\"how\":\"{how}\"}}"))
+        };
+        assert_eq!(call(&link, request).await, TOO_LARGE, "{how}");
+    }
+    assert!(call(&link, modern("{}")).await.is_ok());
     close(link).await;
 }

@@ -315,6 +315,31 @@ async fn resuming_has_an_end() {
 }
 
 #[tokio::test]
+async fn resuming_has_an_end_even_when_there_always_is_something_new() {
+    let mut server = Server::start(|_, mut reply: Reply| async move {
+        reply.stream("").await;
+        reply.raw(b"id: e-1\nretry: 0\n").await;
+        reply
+            .event(r#"{"jsonrpc":"2.0","method":"notifications/message"}"#)
+            .await;
+        None
+    })
+    .await;
+    let mut options = options();
+    options.limits.resumes = 1;
+    let link = link(&endpoint(&server.url()), &options).await;
+    let begun = Instant::now();
+    assert_eq!(call(&link, raw("{}")).await, unknown(WireErrorKind::Broken));
+    close(link).await;
+    let requests = u32::try_from(server.rest().len()).unwrap();
+    assert!((3..=21).contains(&requests), "{requests}");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(100) * (requests - 1),
+        "and none of it happens without a pause"
+    );
+}
+
+#[tokio::test]
 async fn a_broken_modern_stream_is_never_resumed() {
     let mut server = Server::start(|_, mut reply: Reply| async move {
         reply.stream("").await;

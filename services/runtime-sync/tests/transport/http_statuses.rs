@@ -166,14 +166,22 @@ async fn what_is_no_mcp_is_an_invalid_response() {
         (200, JSON, "<html>"),
         (200, JSON, "{}"),
         (200, JSON, r#"{"jsonrpc":"2.0","id":"other","result":{}}"#),
-        (200, JSON, ""),
-        (202, "", ""),
     ] {
         let reply = on(status, headers, body).await;
         assert_eq!(
             reply,
             answered(WireErrorKind::InvalidResponse),
             "{status} {headers} {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_only_taken_proves_nothing() {
+    for status in [202, 204] {
+        assert_eq!(
+            on(status, "", "").await,
+            unknown(WireErrorKind::InvalidResponse)
         );
     }
 }

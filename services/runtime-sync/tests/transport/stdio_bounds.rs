@@ -43,6 +43,48 @@ async fn an_answer_just_below_the_limit_passes() {
 }
 
 #[tokio::test]
+async fn an_overlong_reply_that_may_be_anybodys_is_held_against_nobody() {
+    // What a tool writes must not decide whose reply it is.
+    let script = r#"
+import json, sys
+lines = [sys.stdin.readline(), sys.stdin.readline()]
+print(json.dumps({"result": {"id": "pb-1", "text": "x" * 100_000}, "jsonrpc": "2.0", "id": "pb-2"}, separators=(",", ":")))
+sys.stdin.read()
+"#;
+    let mut options = options();
+    options.limits.message = 64 << 10;
+    let link = link(&python(script), &options).await;
+    let unknown = Err(WireError {
+        kind: WireErrorKind::LinkEnded(LinkEnd::LineTooLong),
+        sent: Sent::SentUnknown,
+    });
+    let both = tokio::join!(call(&link, raw("{}")), call(&link, raw("{}")));
+    assert_eq!(both, (unknown.clone(), unknown));
+    close(link).await;
+}
+
+#[tokio::test]
+async fn an_overlong_reply_that_begins_with_its_id_fails_only_its_own_call() {
+    let script = r#"
+import json, sys
+ids = [json.loads(sys.stdin.readline())["id"] for _ in range(2)]
+print(json.dumps({"jsonrpc": "2.0", "id": ids[0], "result": {"text": "x" * 100_000}}))
+print(json.dumps({"jsonrpc": "2.0", "id": ids[1], "result": {}}))
+sys.stdin.read()
+"#;
+    let mut options = options();
+    options.limits.message = 64 << 10;
+    let link = link(&python(script), &options).await;
+    let too_large = Err(WireError {
+        kind: WireErrorKind::ResponseTooLarge,
+        sent: Sent::Answered,
+    });
+    let both = tokio::join!(call(&link, raw("{}")), call(&link, raw("{}")));
+    assert_eq!(both, (too_large, result("{}")));
+    close(link).await;
+}
+
+#[tokio::test]
 async fn an_overlong_line_that_answers_nobody_ends_the_link() {
     let mut options = options();
     options.limits.message = 64 << 10;

@@ -67,6 +67,7 @@ pub(crate) fn raw(params: &str) -> RawCall {
         era: Era::Legacy,
         protocol_version: "2025-11-25".to_owned(),
         param_headers: Vec::new(),
+        max_reply: usize::MAX,
     }
 }
 

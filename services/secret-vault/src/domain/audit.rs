@@ -1,4 +1,11 @@
 //! What is written down about each access. A typed list of allowed fields: a value has no place in it.
+//!
+//! Rows are written for: every write and every destruction; every grant; every released version, with the
+//! lease it began; every lease given back and every revocation; and every refusal that may be an attempt at
+//! theft (another destination, a request id with another body, a grant or lease that is not the caller's,
+//! grants asked for too fast, of which at most one a second is written), as well as whatever turned out
+//! unreadable. No rows are written for lease renewals that succeed, for what was merely malformed, and for
+//! reading descriptions.
 
 use names::ScopeName;
 use uuid::Uuid;
@@ -113,6 +120,10 @@ pub(crate) enum Reason {
     ContentMalformed,
     /// A row holds what no version of this program writes.
     RowImpossible,
+    /// The request id came with another request before.
+    RequestIdReused,
+    /// Grants were asked for too fast.
+    RateExceeded,
 }
 
 impl Reason {
@@ -137,6 +148,8 @@ impl Reason {
             Self::EnvelopeAltered => "ENVELOPE_ALTERED",
             Self::ContentMalformed => "CONTENT_MALFORMED",
             Self::RowImpossible => "ROW_IMPOSSIBLE",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::RateExceeded => "RATE_EXCEEDED",
         }
     }
 }

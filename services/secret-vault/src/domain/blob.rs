@@ -69,6 +69,11 @@ impl BlobPatch {
         Ok(patch)
     }
 
+    /// Whether the patch only takes away.
+    pub(crate) fn sets_nothing(&self) -> bool {
+        self.set.is_empty()
+    }
+
     /// Whether the patch decides about every variable of `blob`, so that none keeps its old value.
     pub(crate) fn covers(&self, blob: &Blob) -> bool {
         blob.0

@@ -6,7 +6,6 @@
 use names::ScopeName;
 use policy::Destination;
 use sha2::{Digest as _, Sha256};
-use url::Url;
 use uuid::Uuid;
 
 use super::{Invalid, Micros};
@@ -29,6 +28,12 @@ impl Destinations {
         texts.sort_unstable();
         texts.dedup();
         Ok(Self(texts))
+    }
+
+    /// None at all, for a request that puts nothing anywhere. It contains no destination, so nothing could
+    /// ever be released for it.
+    pub(crate) fn nowhere() -> Self {
+        Self(Vec::new())
     }
 
     /// Reads the stored form. Its MAC decides whether it is genuine.
@@ -62,23 +67,12 @@ pub(crate) fn one_destination(text: String) -> Result<String, Invalid> {
 }
 
 fn check(text: &str) -> Result<(), &'static str> {
-    const RULE: &str =
-        "must be a canonical destination: scheme://host:port or stdio:[\"command\",…]";
+    const RULE: &str = "must be a canonical destination: scheme://host:port or \
+        stdio:[\"command\",…], with #digest of environment and folder if there are any";
     if text.len() > MAX_TEXT {
         return Err("at most 16 KiB");
     }
-    let canonical = match text.strip_prefix("stdio:") {
-        Some(array) => {
-            let words: Vec<String> = serde_json::from_str(array).map_err(|_| RULE)?;
-            let (command, arguments) = words.split_first().ok_or(RULE)?;
-            Destination::stdio(command, arguments)
-        }
-        None => Destination::remote(&Url::parse(text).map_err(|_| RULE)?),
-    };
-    match canonical {
-        Ok(canonical) if canonical.as_str() == text => Ok(()),
-        Ok(_) | Err(_) => Err(RULE),
-    }
+    Destination::parse(text).map(drop).map_err(|_| RULE)
 }
 
 /// The record of where a connector's secrets may go. `mac` binds everything else.
@@ -96,6 +90,8 @@ pub(crate) struct DestinationRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn new(texts: &[&str]) -> Result<Destinations, Invalid> {
         Destinations::new(texts.iter().map(|text| (*text).to_owned()).collect())
@@ -123,6 +119,7 @@ mod tests {
             "http://127.0.0.1:8080",
             r#"stdio:["npx","-y","server"]"#,
             r#"stdio:["/usr/bin/node"]"#,
+            &format!(r##"stdio:["npx","#x]"]#{DIGEST}"##),
         ] {
             assert!(new(&[good]).is_ok(), "{good}");
         }
@@ -138,10 +135,28 @@ mod tests {
             r#"stdio:["npx", "-y"]"#,
             r#"stdio:["./npx"]"#,
             r#"stdio:["/usr/../bin/x"]"#,
+            r#"stdio:["npx"]#"#,
+            &format!(r#"stdio:["npx"]{DIGEST}"#),
+            &format!(r#"stdio:["npx"]##{DIGEST}"#),
+            &format!(r#"stdio:["npx"]#{}"#, DIGEST.to_uppercase()),
+            &format!(r#"stdio:["npx"]#{}"#, &DIGEST[1..]),
+            &format!(r#"stdio:["npx"]#{DIGEST}0"#),
+            &format!(r#"stdio:["npx"]#{DIGEST} "#),
+            &format!(r#"stdio:["npx"]#{}g"#, &DIGEST[1..]),
+            &format!("stdio:#{DIGEST}"),
+            &format!("https://example.com:443#{DIGEST}"),
         ] {
             assert!(new(&[bad]).is_err(), "{bad}");
             assert!(one_destination(bad.to_owned()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn another_environment_is_another_destination() {
+        let bare = new(&[r#"stdio:["npx"]"#]).unwrap();
+        let with = format!(r#"stdio:["npx"]#{DIGEST}"#);
+        assert!(!bare.contains(&with));
+        assert_ne!(new(&[&with]).unwrap().digest(), bare.digest());
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub(crate) struct SystemKeyRecord {
     pub(crate) term: u64,
     pub(crate) root_key_id: Uuid,
     pub(crate) wrapped: Vec<u8>,
+    pub(crate) state: KeyState,
     pub(crate) create_time: Micros,
 }
 

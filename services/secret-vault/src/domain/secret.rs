@@ -141,18 +141,24 @@ impl VersionState {
     }
 }
 
-/// The state of a data key.
+/// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyState {
-    /// Seals new values.
+    /// Seals new values or makes new MACs.
     Active,
-    /// Opens older values only.
+    /// Opens older values, checks older MACs.
     DecryptOnly,
     /// Must not be used at all.
     Retired,
 }
 
 impl KeyState {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::DecryptOnly, Self::Retired]
+            .into_iter()
+            .find(|known| known.as_str() == text)
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -188,8 +194,8 @@ impl SecretRecord {
 pub(crate) struct VersionRecord {
     pub(crate) secret: Uuid,
     pub(crate) version: u64,
-    pub(crate) destination: Uuid,
-    /// Gone together with the envelope when the version is destroyed.
+    /// These three are gone when the version is destroyed.
+    pub(crate) destination: Option<Uuid>,
     pub(crate) data_key: Option<Uuid>,
     pub(crate) envelope: Option<Vec<u8>>,
     pub(crate) state: VersionState,
@@ -199,12 +205,24 @@ pub(crate) struct VersionRecord {
     pub(crate) destroy_time: Option<Micros>,
 }
 
+/// Bytes of a fingerprint that are told: what stands behind the version and key term it is stored with.
+pub(crate) const FINGERPRINT: usize = 8;
+
+impl VersionRecord {
+    /// The fingerprint as it is told.
+    pub(crate) fn told_fingerprint(&self) -> &[u8] {
+        let told = self.fingerprint.len().saturating_sub(FINGERPRINT);
+        &self.fingerprint[told..]
+    }
+}
+
 /// What may be told about a secret: everything but the value.
 #[derive(Debug, Clone)]
 pub(crate) struct SecretView {
     pub(crate) secret: SecretRecord,
     pub(crate) version: VersionRecord,
-    pub(crate) destination: DestinationRecord,
+    /// None for a destroyed version.
+    pub(crate) destination: Option<DestinationRecord>,
 }
 
 /// The length of a value, rounded up so that it says little.

@@ -50,11 +50,15 @@ pub(super) fn version(view: &SecretView) -> pb::SecretVersion {
         create_time: Some(timestamp(version.create_time)),
         length_bucket: version.length_bucket,
         fingerprint: version
-            .fingerprint
+            .told_fingerprint()
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
-        destinations: view.destination.destinations.as_slice().to_vec(),
+        destinations: view
+            .destination
+            .as_ref()
+            .map(|record| record.destinations.as_slice().to_vec())
+            .unwrap_or_default(),
     }
 }
 

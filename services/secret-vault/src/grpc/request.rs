@@ -88,16 +88,21 @@ pub(super) fn patch_blob(message: pb::PatchSecretBlobRequest) -> Result<PatchBlo
         destinations,
         request_id: id,
     } = message;
-    let set = set
+    let set: Vec<(String, Bytes)> = set
         .into_iter()
         .map(|pb::BlobEntry { name, value }| (name, Bytes::new(value)))
         .collect();
+    let destinations = if set.is_empty() && destinations.is_empty() {
+        Destinations::nowhere()
+    } else {
+        Destinations::new(destinations).map_err(invalid)?
+    };
     Ok(PatchBlob {
         scope: parse("parent", &parent)?,
         connector: connector(&connector_uid)?,
         set,
         unset,
-        destinations: Destinations::new(destinations).map_err(invalid)?,
+        destinations,
         request_id: request_id(&id)?,
     })
 }

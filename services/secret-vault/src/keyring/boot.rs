@@ -5,14 +5,14 @@
 //! once on an empty database end up with the same keys: the one that commits first wins.
 
 use database::Database;
-use envelope::{DeploymentId, Key, KeyKind, MacKey, ScopeHash, WrapContext};
+use envelope::{DeploymentId, Key, KeyKind, MacRing, ScopeHash, WrapContext};
 use lifecycle::Clock;
 use uuid::Uuid;
 
 use super::cache::Cache;
 use super::key_file::{KeyFile, KeyFileError, ProviderKey};
 use super::{KeyError, Keyring, Macs, random_id};
-use crate::domain::{FirstKeys, Micros, RootKeyRecord, SystemKeyKind, SystemKeyRecord};
+use crate::domain::{FirstKeys, KeyState, Micros, RootKeyRecord, SystemKeyKind, SystemKeyRecord};
 use crate::store::{self, keys};
 
 /// Why the vault cannot be unlocked. Nothing was changed.
@@ -106,18 +106,8 @@ fn first_keys(provider: &ProviderKey, now: Micros) -> Result<FirstKeys, KeyError
     let wrapped = envelope::wrap(&provider.key, &context, &root).map_err(internal)?;
     let mut system = Vec::new();
     for kind in SystemKeyKind::ALL {
-        let key_id = random_id()?;
-        let context = wrap_context(DeploymentId(deployment), key_kind(kind), key_id, 1);
-        let key = Key::generate().map_err(internal)?;
-        let wrapped = envelope::wrap(&root, &context, &key).map_err(internal)?;
-        system.push(SystemKeyRecord {
-            key_id,
-            kind,
-            term: 1,
-            root_key_id: root_id,
-            wrapped,
-            create_time: now,
-        });
+        let under = (DeploymentId(deployment), root_id, &root);
+        system.push(system_key(under, kind, 1, now)?);
     }
     let root = RootKeyRecord {
         id: random_id()?,
@@ -133,6 +123,28 @@ fn first_keys(provider: &ProviderKey, now: Micros) -> Result<FirstKeys, KeyError
         deployment,
         root,
         system,
+    })
+}
+
+/// A new system key under the root key.
+fn system_key(
+    (deployment, root_key_id, root): (DeploymentId, Uuid, &Key),
+    kind: SystemKeyKind,
+    term: u64,
+    now: Micros,
+) -> Result<SystemKeyRecord, KeyError> {
+    let internal = |_| KeyError::Internal;
+    let key_id = random_id()?;
+    let context = wrap_context(deployment, key_kind(kind), key_id, term);
+    let key = Key::generate().map_err(internal)?;
+    Ok(SystemKeyRecord {
+        key_id,
+        kind,
+        term,
+        root_key_id,
+        wrapped: envelope::wrap(root, &context, &key).map_err(internal)?,
+        state: KeyState::Active,
+        create_time: now,
     })
 }
 
@@ -159,20 +171,11 @@ fn unlock(
             "the root key is another than its row says",
         ));
     }
-    let mac_key = |kind: SystemKeyKind| {
-        let mut found = system.iter().filter(|record| record.kind == kind);
-        let (Some(record), None) = (found.next(), found.next()) else {
-            return Err(OpenError::Damaged("a system key is missing"));
-        };
-        let context = wrap_context(deployment, key_kind(kind), record.key_id, record.term);
-        envelope::unwrap(&root, &context, &record.wrapped)
-            .map(MacKey::new)
-            .map_err(|_| OpenError::Damaged("a system key does not unwrap"))
-    };
+    let ring = |kind: SystemKeyKind| ring(deployment, &root, kind, system);
     let macs = Macs {
-        audit: mac_key(SystemKeyKind::Audit)?,
-        grant: mac_key(SystemKeyKind::Grant)?,
-        fingerprint: mac_key(SystemKeyKind::Fingerprint)?,
+        audit: ring(SystemKeyKind::Audit)?,
+        grant: ring(SystemKeyKind::Grant)?,
+        fingerprint: ring(SystemKeyKind::Fingerprint)?,
     };
     let cache = Cache::new(clock.clone());
     Ok(Keyring {
@@ -182,6 +185,39 @@ fn unlock(
         macs,
         cache,
     })
+}
+
+/// All terms of a system key that are still good for something; exactly one is active.
+fn ring(
+    deployment: DeploymentId,
+    root: &Key,
+    kind: SystemKeyKind,
+    system: &[SystemKeyRecord],
+) -> Result<MacRing, OpenError> {
+    let unwrap = |record: &SystemKeyRecord| {
+        let context = wrap_context(deployment, key_kind(kind), record.key_id, record.term);
+        let key = envelope::unwrap(root, &context, &record.wrapped)
+            .map_err(|_| OpenError::Damaged("a system key does not unwrap"))?;
+        let term = u32::try_from(record.term)
+            .map_err(|_| OpenError::Damaged("a system key's term is too large"))?;
+        Ok::<_, OpenError>((term, key))
+    };
+    let in_state = |state| {
+        system
+            .iter()
+            .filter(move |record| record.kind == kind && record.state == state)
+    };
+    let mut active = in_state(KeyState::Active);
+    let (Some(newest), None) = (active.next(), active.next()) else {
+        return Err(OpenError::Damaged("a system key is missing"));
+    };
+    let (term, key) = unwrap(newest)?;
+    let mut ring = MacRing::new(term, key);
+    for record in in_state(KeyState::DecryptOnly) {
+        let (term, key) = unwrap(record)?;
+        ring = ring.with_former(term, key);
+    }
+    Ok(ring)
 }
 
 fn key_kind(kind: SystemKeyKind) -> KeyKind {
@@ -202,3 +238,6 @@ fn wrap_context(deployment: DeploymentId, kind: KeyKind, key_id: Uuid, term: u64
         term,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,15 @@
 
 use names::ScopeName;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QuerySelect as _,
+};
 use uuid::Uuid;
 
 use super::entity::secrets::destination::{ActiveModel, Column, Entity, Model};
+use super::entity::secrets::secret_version;
 use super::{Error, from_db, scope, to_db};
 use crate::domain::{DestinationRecord, Destinations, Micros};
 
@@ -34,7 +39,8 @@ pub(crate) async fn of(
         .collect()
 }
 
-/// The record of exactly these destinations for a connector.
+/// The record of exactly these destinations for a connector, locked against being forgotten until the
+/// transaction ends.
 pub(crate) async fn find(
     connection: &impl ConnectionTrait,
     owner: &ScopeName,
@@ -45,6 +51,7 @@ pub(crate) async fn find(
         .filter(Column::Scope.eq(owner.to_string()))
         .filter(Column::Connector.eq(connector))
         .filter(Column::Digest.eq(destinations.digest()))
+        .lock_shared()
         .one(connection)
         .await?;
     row.map(record).transpose()
@@ -69,6 +76,27 @@ pub(crate) async fn insert(
         .exec_without_returning(connection)
         .await?;
     Ok(())
+}
+
+/// Forgets records made before `before` that no version needs any more.
+pub(crate) async fn forget(
+    connection: &impl ConnectionTrait,
+    before: Micros,
+) -> Result<u64, Error> {
+    let needed = Query::select()
+        .expr(Expr::val(1))
+        .from(secret_version::Entity)
+        .and_where(
+            Expr::col((secret_version::Entity, secret_version::Column::Destination))
+                .equals((Entity, Column::Id)),
+        )
+        .to_owned();
+    let deleted = Entity::delete_many()
+        .filter(Column::CreateTime.lt(before.0))
+        .filter(Expr::exists(needed).not())
+        .exec(connection)
+        .await?;
+    Ok(deleted.rows_affected)
 }
 
 fn record(row: Model) -> Result<DestinationRecord, Error> {

@@ -1,10 +1,13 @@
 //! Grants. Tokens stand here as keyed digests only.
 
+use std::time::Duration;
+
 use names::ScopeName;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QuerySelect as _,
 };
 use uuid::Uuid;
 
@@ -39,14 +42,27 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Spends the grant with this token digest if it is this holder's, unspent and in time. One statement,
-/// so that of any number of concurrent redemptions one succeeds.
+/// How far the clocks of two replicas may be apart: a grant made by one must be good at the other at once.
+const SKEW: Duration = Duration::from_secs(5);
+
+/// A grant that was spent just now.
+#[derive(Debug)]
+pub(crate) enum Spent {
+    /// Its row; whether it is genuine its MAC says.
+    Grant(Box<GrantRecord>),
+    /// The grant with this id holds what no version of this program writes.
+    Impossible(Uuid),
+}
+
+/// Spends the grant with one of these token digests if it is this holder's, unspent and in time. One
+/// statement, so that of any number of concurrent redemptions one succeeds. A row that makes no sense is
+/// spent all the same.
 pub(crate) async fn consume(
     connection: &impl ConnectionTrait,
-    token_mac: &[u8],
+    token_macs: &[Vec<u8>],
     holder: &Holder,
     now: Micros,
-) -> Result<Option<GrantRecord>, Error> {
+) -> Result<Option<Spent>, Error> {
     let Holder {
         subject,
         instance_id,
@@ -54,16 +70,38 @@ pub(crate) async fn consume(
     } = holder;
     let rows = Entity::update_many()
         .col_expr(Column::Uses, Expr::col(Column::Uses).add(1))
-        .filter(Column::TokenMac.eq(token_mac))
+        .filter(Column::TokenMac.is_in(token_macs.iter().map(Vec::as_slice)))
         .filter(Column::Subject.eq(subject.as_str()))
         .filter(Column::InstanceId.eq(instance_id.as_str()))
         .filter(Column::LeaseEpoch.eq(*lease_epoch))
         .filter(Expr::col(Column::Uses).lt(Expr::col(Column::MaxUses)))
         .filter(Column::ExpireTime.gt(now.0))
-        .filter(Column::CreateTime.lte(now.0))
+        .filter(Column::CreateTime.lte(now.after(SKEW).0))
         .exec_with_returning(connection)
         .await?;
-    rows.into_iter().next().map(record).transpose()
+    Ok(rows.into_iter().next().map(|row| {
+        let id = row.id;
+        record(row).map_or(Spent::Impossible(id), |grant| Spent::Grant(Box::new(grant)))
+    }))
+}
+
+/// The versions named by the grants with these token digests, spent or not; for reading ahead only.
+pub(crate) async fn named(
+    connection: &impl ConnectionTrait,
+    token_macs: &[Vec<u8>],
+) -> Result<Vec<VersionRef>, Error> {
+    let rows = Entity::find()
+        .select_only()
+        .column(Column::Secrets)
+        .filter(Column::TokenMac.is_in(token_macs.iter().map(Vec::as_slice)))
+        .into_tuple::<String>()
+        .all(connection)
+        .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|text| read_secrets(text))
+        .flatten()
+        .collect())
 }
 
 /// Makes every unspent grant of a connector unusable; says how many there were.

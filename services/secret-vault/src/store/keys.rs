@@ -71,35 +71,36 @@ pub(crate) async fn any_data(connection: &impl ConnectionTrait) -> Result<bool, 
     Ok(root || system || data || secret || deployment)
 }
 
-/// The vault's active own keys.
+/// The vault's own keys in all their terms.
 pub(crate) async fn system(
     connection: &impl ConnectionTrait,
 ) -> Result<Vec<SystemKeyRecord>, Error> {
-    let rows = system_key::Entity::find().filter(system_key::Column::State.eq(ACTIVE));
-    let rows = rows.all(connection).await?.into_iter();
-    rows.map(|row| {
-        let system_key::Model {
-            key_id,
-            kind,
-            term,
-            root_key_id,
-            wrapped,
-            state: _,
-            create_time,
-        } = row;
-        let kind = SystemKeyKind::ALL
-            .into_iter()
-            .find(|known| known.as_str() == kind);
-        Ok(SystemKeyRecord {
-            key_id,
-            kind: kind.ok_or(Error::Impossible("system key"))?,
-            term: from_db(term)?,
-            root_key_id,
-            wrapped,
-            create_time: Micros(create_time),
+    let rows = system_key::Entity::find().all(connection).await?;
+    rows.into_iter()
+        .map(|row| {
+            let system_key::Model {
+                key_id,
+                kind,
+                term,
+                root_key_id,
+                wrapped,
+                state,
+                create_time,
+            } = row;
+            let kind = SystemKeyKind::ALL
+                .into_iter()
+                .find(|known| known.as_str() == kind);
+            Ok(SystemKeyRecord {
+                key_id,
+                kind: kind.ok_or(Error::Impossible("system key"))?,
+                term: from_db(term)?,
+                root_key_id,
+                wrapped,
+                state: KeyState::parse(&state).ok_or(Error::Impossible("key state"))?,
+                create_time: Micros(create_time),
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// Stores the first keys in one transaction. Another process that was faster is no error: then
@@ -142,19 +143,28 @@ async fn insert_all(connection: &impl ConnectionTrait, first: &FirstKeys) -> Res
         .exec_without_returning(connection)
         .await?;
     for key in system {
-        let key = system_key::ActiveModel {
-            key_id: Set(key.key_id),
-            kind: Set(key.kind.as_str().to_owned()),
-            term: Set(to_db(key.term)),
-            root_key_id: Set(key.root_key_id),
-            wrapped: Set(key.wrapped.clone()),
-            state: Set(ACTIVE.to_owned()),
-            create_time: Set(key.create_time.0),
-        };
-        system_key::Entity::insert(key)
-            .exec_without_returning(connection)
-            .await?;
+        insert_system_key(connection, key).await?;
     }
+    Ok(())
+}
+
+/// Stores one of the vault's own keys.
+pub(crate) async fn insert_system_key(
+    connection: &impl ConnectionTrait,
+    key: &SystemKeyRecord,
+) -> Result<(), Error> {
+    let model = system_key::ActiveModel {
+        key_id: Set(key.key_id),
+        kind: Set(key.kind.as_str().to_owned()),
+        term: Set(to_db(key.term)),
+        root_key_id: Set(key.root_key_id),
+        wrapped: Set(key.wrapped.clone()),
+        state: Set(key.state.as_str().to_owned()),
+        create_time: Set(key.create_time.0),
+    };
+    system_key::Entity::insert(model)
+        .exec_without_returning(connection)
+        .await?;
     Ok(())
 }
 
@@ -173,16 +183,17 @@ pub(crate) async fn active_data_key(
     row.map(record).transpose()
 }
 
-/// The data key with exactly this id.
-pub(crate) async fn data_key(
+/// The data keys with exactly these ids, in no order.
+pub(crate) async fn of(
     connection: &impl ConnectionTrait,
-    key_id: Uuid,
-) -> Result<Option<DataKeyRecord>, Error> {
-    data_key::Entity::find_by_id(key_id)
-        .one(connection)
+    ids: &[Uuid],
+) -> Result<Vec<DataKeyRecord>, Error> {
+    let rows = data_key::Entity::find().filter(data_key::Column::KeyId.is_in(ids.iter().copied()));
+    rows.all(connection)
         .await?
+        .into_iter()
         .map(record)
-        .transpose()
+        .collect()
 }
 
 /// The last term that a scope's data keys have reached; 0 when it has none.
@@ -226,16 +237,13 @@ fn record(row: data_key::Model) -> Result<DataKeyRecord, Error> {
         state,
         create_time,
     } = row;
-    let state = [KeyState::Active, KeyState::DecryptOnly, KeyState::Retired]
-        .into_iter()
-        .find(|known| known.as_str() == state);
     Ok(DataKeyRecord {
         key_id,
         scope: scope(&owner)?,
         term: from_db(term)?,
         root_key_id,
         wrapped,
-        state: state.ok_or(Error::Impossible("key state"))?,
+        state: KeyState::parse(&state).ok_or(Error::Impossible("key state"))?,
         create_time: Micros(create_time),
     })
 }

@@ -37,13 +37,13 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// The lease with this token digest, locked until the transaction ends.
+/// The lease with one of these token digests, locked until the transaction ends.
 pub(crate) async fn lock(
     connection: &impl ConnectionTrait,
-    token_mac: &[u8],
+    token_macs: &[Vec<u8>],
 ) -> Result<Option<LeaseRecord>, Error> {
     let row = Entity::find()
-        .filter(Column::TokenMac.eq(token_mac))
+        .filter(Column::TokenMac.is_in(token_macs.iter().map(Vec::as_slice)))
         .lock_exclusive()
         .one(connection)
         .await?;

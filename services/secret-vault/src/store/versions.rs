@@ -2,7 +2,10 @@
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
 use uuid::Uuid;
 
 use super::entity::secrets::secret_version::{ActiveModel, Column, Entity, Model};
@@ -81,6 +84,26 @@ pub(crate) async fn supersede(
     Ok(())
 }
 
+/// The newest version of `secret` that is one too many when `kept` are kept undestroyed.
+pub(crate) async fn newest_beyond(
+    connection: &impl ConnectionTrait,
+    secret: Uuid,
+    kept: u64,
+) -> Result<Option<u64>, Error> {
+    let row = Entity::find()
+        .select_only()
+        .column(Column::Version)
+        .filter(Column::Secret.eq(secret))
+        .filter(Column::State.ne(VersionState::Destroyed.as_str()))
+        .order_by_desc(Column::Version)
+        .offset(kept)
+        .limit(1)
+        .into_tuple::<i64>()
+        .one(connection)
+        .await?;
+    row.map(from_db).transpose()
+}
+
 /// Overwrites the envelopes of the versions of `secret` up to and including `last` with nothing.
 pub(crate) async fn destroy_through(
     connection: &impl ConnectionTrait,
@@ -115,6 +138,7 @@ async fn destroy(
     Entity::update_many()
         .col_expr(Column::Envelope, Expr::value(None::<Vec<u8>>))
         .col_expr(Column::DataKey, Expr::value(None::<Uuid>))
+        .col_expr(Column::Destination, Expr::value(None::<Uuid>))
         .col_expr(Column::State, Expr::value(VersionState::Destroyed.as_str()))
         .col_expr(Column::DestroyTime, Expr::value(now.0))
         .filter(which)

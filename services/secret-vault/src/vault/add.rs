@@ -40,7 +40,7 @@ impl Vault {
         let failure = event(caller, Method::AddSecretVersion, &request.scope, now)
             .connector(request.connector)
             .request(request.request_id);
-        self.inner.note_unreadable(&outcome, failure).await;
+        self.inner.note_refused(&outcome, failure).await;
         outcome
     }
 
@@ -56,7 +56,7 @@ impl Vault {
         let inner = &self.inner;
         let key = RequestKey {
             request_id: *request_id,
-            body_mac: inner.keyring.macs().request(&[
+            body: inner.keyring.macs().request(&[
                 Method::AddSecretVersion.as_str().as_bytes(),
                 scope.to_string().as_bytes(),
                 connector.as_bytes(),

@@ -89,6 +89,31 @@ impl AuditEvent {
             ..self
         }
     }
+
+    /// The row about a use case that ended with `error`; `None` where it was no refusal because of what
+    /// was asked for or is stored, but a failure of the moment.
+    pub(super) fn refused(self, error: &Error) -> Option<Self> {
+        match error {
+            Error::SecretNotFound => Some(self.denied(Reason::SecretGone)),
+            Error::NeedsRebind => Some(self.denied(Reason::DestinationNotRecorded)),
+            Error::RequestIdReused => Some(self.denied(Reason::RequestIdReused)),
+            Error::RateExceeded { retry_after: _ } => Some(self.denied(Reason::RateExceeded)),
+            Error::Unreadable {
+                reason,
+                at: Some(at),
+            } => Some(self.at(*at).failed(*reason)),
+            Error::Unreadable { reason, at: None } => Some(self.failed(*reason)),
+            Error::Invalid(_)
+            | Error::GrantNotFound
+            | Error::LeaseNotFound
+            | Error::Overloaded
+            | Error::Contention(_)
+            | Error::Unavailable(_)
+            | Error::Stopping
+            | Error::Internal(_)
+            | Error::Sealing => None,
+        }
+    }
 }
 
 impl Inner {
@@ -125,22 +150,25 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes down, in a transaction of its own, that stored data turned out unreadable. The use case has
-    /// been rolled back; its error is what the caller gets, whether or not this succeeds.
-    pub(super) async fn note_unreadable<T>(&self, outcome: &Result<T, Error>, event: AuditEvent) {
-        let Err(Error::Unreadable { reason, at }) = outcome else {
+    /// Writes down, in a transaction of its own, that a write was refused or stored data turned out
+    /// unreadable. The use case has been rolled back; its error is what the caller gets, whether or not
+    /// this succeeds. That something is missing is no theft and is not written down here.
+    pub(super) async fn note_refused<T>(&self, outcome: &Result<T, Error>, event: AuditEvent) {
+        let event = match outcome {
+            Ok(_) | Err(Error::SecretNotFound) => None,
+            Err(error) => event.refused(error),
+        };
+        let Some(event) = event else {
             return;
         };
-        let event = match at {
-            Some(at) => event.at(*at),
-            None => event,
-        };
-        tracing::error!(
-            scope = %event.scope, method = event.method.as_str(), reason = reason.as_str(),
-            secret = ?event.secret, version = ?event.version, "a secret cannot be read"
-        );
-        if let Err(error) = self.write_alone(event.failed(*reason)).await {
-            tracing::error!(%error, "the audit row about an unreadable secret was not written");
+        if event.decision == Decision::Failed {
+            tracing::error!(
+                scope = %event.scope, method = event.method.as_str(), reason = event.reason.as_str(),
+                secret = ?event.secret, version = ?event.version, "a secret cannot be read"
+            );
+        }
+        if let Err(error) = self.write_alone(event).await {
+            tracing::error!(%error, "the audit row about a refusal was not written");
         }
     }
 

@@ -1,69 +1,75 @@
 //! Reading secrets so that nothing edited behind the vault's back is believed: scope, connector, head MAC,
 //! destination record and its MAC, state of the version.
 
-use std::collections::BTreeMap;
-
 use names::ScopeName;
 use sensitive::Bytes;
 use uuid::Uuid;
 
+use super::known::Known;
 use super::{Error, Inner};
 use crate::domain::{
-    DestinationRecord, Reason, SecretRecord, SecretState, VersionRecord, VersionRef, VersionState,
+    DataKeyRecord, DestinationRecord, Reason, SecretRecord, SecretState, VersionRecord, VersionRef,
+    VersionState,
 };
 use crate::keyring::Place;
-use crate::store::{Connection, destinations, keys, secrets, versions};
+use crate::store::Connection;
 
 /// A version whose records are genuine.
 pub(super) struct Checked {
     pub(super) secret: SecretRecord,
     pub(super) version: VersionRecord,
     pub(super) destination: DestinationRecord,
+    /// The key its row names, if there is one; checked when it is used.
+    key: Option<DataKeyRecord>,
 }
 
 impl Inner {
-    /// The wanted versions, in the order asked for. All must be this connector's.
+    /// The wanted versions, in the order asked for. All must be this connector's. Rows are taken from
+    /// `known` if all are there, else read now.
     pub(super) async fn find_checked(
         &self,
         connection: &impl Connection,
-        scope: &ScopeName,
-        connector: Uuid,
+        known: &Known,
+        (scope, connector): (&ScopeName, Uuid),
         wanted: &[VersionRef],
     ) -> Result<Vec<Checked>, Error> {
-        let ids: Vec<Uuid> = wanted.iter().map(|wanted| wanted.secret).collect();
-        let secrets: BTreeMap<Uuid, SecretRecord> =
-            by(secrets::of(connection, &ids).await?, |secret| secret.id);
-        let versions = by(versions::of(connection, wanted).await?, |v| {
-            (v.secret, v.version)
-        });
-        let ids: Vec<Uuid> = versions
-            .values()
-            .map(|version| version.destination)
-            .collect();
-        let destinations = by(destinations::of(connection, &ids).await?, |record| {
-            record.id
-        });
+        let read;
+        let known = if known.has(wanted) {
+            known
+        } else {
+            read = Known::read(connection, wanted).await?;
+            &read
+        };
         wanted
             .iter()
             .map(|wanted| {
-                let secret = secrets.get(&wanted.secret);
-                let version = versions.get(&(wanted.secret, wanted.version));
-                let destination =
-                    version.and_then(|version| destinations.get(&version.destination));
-                self.check(scope, connector, secret, version, destination)
-                    .map_err(|error| error.at(*wanted))
+                let secret = known.secrets.get(&wanted.secret);
+                let version = known.versions.get(&(wanted.secret, wanted.version));
+                let destination = version
+                    .and_then(|version| version.destination)
+                    .and_then(|id| known.destinations.get(&id));
+                let (secret, version, destination) = self
+                    .check(scope, connector, secret, version, destination)
+                    .map_err(|error| error.at(*wanted))?;
+                let key = version.data_key.and_then(|id| known.keys.get(&id));
+                Ok(Checked {
+                    secret: secret.clone(),
+                    version: version.clone(),
+                    destination: destination.clone(),
+                    key: key.cloned(),
+                })
             })
             .collect()
     }
 
-    fn check(
+    fn check<'a>(
         &self,
         scope: &ScopeName,
         connector: Uuid,
-        secret: Option<&SecretRecord>,
-        version: Option<&VersionRecord>,
-        destination: Option<&DestinationRecord>,
-    ) -> Result<Checked, Error> {
+        secret: Option<&'a SecretRecord>,
+        version: Option<&'a VersionRecord>,
+        destination: Option<&'a DestinationRecord>,
+    ) -> Result<(&'a SecretRecord, &'a VersionRecord, &'a DestinationRecord), Error> {
         let secret = secret
             .filter(|secret| secret.scope == *scope && secret.connector == connector)
             .ok_or(Error::SecretNotFound)?;
@@ -77,7 +83,7 @@ impl Inner {
         }
         let is_current = version.version == secret.current_version;
         let is_beyond = version.version > secret.current_version;
-        if is_beyond || (is_current && version.destination != secret.destination) {
+        if is_beyond || (is_current && version.destination != Some(secret.destination)) {
             return unreadable(Reason::HeadAltered);
         }
         let destination = destination.filter(|record| {
@@ -88,11 +94,7 @@ impl Inner {
         let Some(destination) = destination else {
             return unreadable(Reason::DestinationAltered);
         };
-        Ok(Checked {
-            secret: secret.clone(),
-            version: version.clone(),
-            destination: destination.clone(),
-        })
+        Ok((secret, version, destination))
     }
 
     /// Refuses a secret's row that was edited.
@@ -104,25 +106,21 @@ impl Inner {
     }
 
     /// Opens a version. The key is the one its row names, of this scope; it is never searched for.
-    pub(super) async fn open_checked(
-        &self,
-        connection: &impl Connection,
-        checked: &Checked,
-    ) -> Result<Bytes, Error> {
+    pub(super) fn open_checked(&self, checked: &Checked) -> Result<Bytes, Error> {
         let Checked {
             secret,
             version,
             destination,
+            key,
         } = checked;
         let at = VersionRef {
             secret: secret.id,
             version: version.version,
         };
-        let (Some(key_id), Some(envelope)) = (version.data_key, version.envelope.as_deref()) else {
+        let (Some(_), Some(envelope)) = (version.data_key, version.envelope.as_deref()) else {
             return unreadable(Reason::EnvelopeAltered).map_err(|error: Error| error.at(at));
         };
-        let record = keys::data_key(connection, key_id).await?;
-        let Some(record) = record else {
+        let Some(record) = key else {
             return unreadable(Reason::KeyUnknown).map_err(|error: Error| error.at(at));
         };
         let place = Place {
@@ -133,7 +131,7 @@ impl Inner {
             version: version.version,
             field: &secret.field,
         };
-        let key = self.keyring.data_key(&secret.scope, &record);
+        let key = self.keyring.data_key(&secret.scope, record);
         let opened = key.and_then(|key| self.keyring.open_value(&key, &place, envelope));
         opened.map_err(|error| Error::from(error).at(at))
     }
@@ -141,8 +139,4 @@ impl Inner {
 
 fn unreadable<T>(reason: Reason) -> Result<T, Error> {
     Err(Error::Unreadable { reason, at: None })
-}
-
-fn by<T, K: Ord>(rows: Vec<T>, key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
-    rows.into_iter().map(|row| (key(&row), row)).collect()
 }

@@ -25,7 +25,7 @@ impl Vault {
         };
         let failure = event(caller, Method::DeleteSecret, name.scope(), self.inner.now());
         self.inner
-            .note_unreadable(&outcome, failure.secret(name.id()))
+            .note_refused(&outcome, failure.secret(name.id()))
             .await;
         outcome
     }
@@ -46,7 +46,7 @@ impl Vault {
         let (scope, now) = (name.secret().scope(), self.inner.now());
         let failure = event(caller, Method::DestroySecretVersion, scope, now);
         self.inner
-            .note_unreadable(&outcome, failure.secret(name.secret().id()))
+            .note_refused(&outcome, failure.secret(name.secret().id()))
             .await;
         outcome
     }

@@ -7,9 +7,11 @@ use sensitive::Text;
 use uuid::Uuid;
 
 use super::audit::event;
+use super::known::Known;
+use super::pace::Refused;
 use super::writer::{Command, Done, Reply};
 use super::{Caller, Error, Inner, Vault};
-use crate::domain::{GrantRecord, Holder, Invalid, Method, Micros, VersionRef};
+use crate::domain::{GrantRecord, Holder, Invalid, Method, Micros, Reason, VersionRef};
 use crate::keyring::new_token;
 use crate::store::Connection;
 use crate::store::grants;
@@ -42,11 +44,17 @@ impl Vault {
         caller: &Caller,
         request: NewGrant,
     ) -> Result<Granted, Error> {
-        let now = self.inner.clock.instant();
-        self.inner
-            .pace
-            .take(now)
-            .map_err(|retry_after| Error::RateExceeded { retry_after })?;
+        if let Err(refused) = self.inner.pace.take(self.inner.clock.instant()) {
+            let Refused { retry_after, first } = refused;
+            let outcome = Err(Error::RateExceeded { retry_after });
+            if first {
+                let now = self.inner.now();
+                let event = event(caller, Method::CreateGrant, &request.scope, now);
+                let event = event.connector(request.connector);
+                self.inner.note_refused(&outcome, event).await;
+            }
+            return outcome;
+        }
         match self
             .writer
             .run(Command::Grant(caller.clone(), request))
@@ -62,6 +70,7 @@ impl Inner {
     pub(super) async fn grant(
         &self,
         connection: &impl Connection,
+        known: &Known,
         caller: &Caller,
         request: &NewGrant,
     ) -> Result<Done, Error> {
@@ -76,7 +85,7 @@ impl Inner {
         let now = self.now();
         let event = event(caller, Method::CreateGrant, scope, now).connector(*connector);
         let checked = match self
-            .find_checked(connection, scope, *connector, secrets)
+            .find_checked(connection, known, (scope, *connector), secrets)
             .await
         {
             Ok(checked) => checked,
@@ -88,7 +97,7 @@ impl Inner {
         {
             return Ok(Done {
                 reply: Err(Error::NeedsRebind),
-                events: vec![event.rebind()],
+                events: vec![event.denied(Reason::DestinationNotRecorded)],
             });
         }
         let bytes: u32 = checked
@@ -113,6 +122,7 @@ impl Inner {
             events,
         })
     }
+
     fn grant_record(&self, request: &NewGrant, token: &Text, now: Micros) -> GrantRecord {
         let NewGrant {
             scope,
@@ -122,9 +132,10 @@ impl Inner {
             holder,
             ttl,
         } = request;
+        let digests = self.keyring.macs().grant_token(token.expose());
         let mut record = GrantRecord {
             id: self.new_id(),
-            token_mac: self.keyring.macs().grant_token(token.expose()),
+            token_mac: digests.newest().to_vec(),
             scope: scope.clone(),
             connector: *connector,
             destination: destination.clone(),

@@ -1,5 +1,9 @@
 //! Leases: as long as a session holds plaintext it holds a lease. A token alone is no authority: it has to
 //! come from the principal that redeemed.
+//!
+//! A lease has one audit row for its beginning (that of the redemption) and one for being given back. A
+//! renewal has none: it tells nothing new, and long sessions would bury what does. A renewal that is
+//! refused has one.
 
 use names::ScopeName;
 use sensitive::Text;
@@ -65,7 +69,7 @@ impl Inner {
         leases::update(connection, &lease).await?;
         Ok(Done {
             reply: Ok(Reply::Renewed(lease.expire_time)),
-            events: vec![event],
+            events: Vec::new(),
         })
     }
 
@@ -113,8 +117,8 @@ impl Inner {
         caller: &Caller,
         token: &Text,
     ) -> Result<Result<LeaseRecord, Reason>, Error> {
-        let token_mac = self.keyring.macs().lease_token(token.expose());
-        let lease = leases::lock(connection, &token_mac).await?;
+        let token_macs = self.keyring.macs().lease_token(token.expose());
+        let lease = leases::lock(connection, token_macs.every()).await?;
         let Some(lease) = lease.filter(|lease| lease.holder.subject == caller.subject) else {
             return Ok(Err(Reason::LeaseNotUsable));
         };

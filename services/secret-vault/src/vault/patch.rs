@@ -6,13 +6,14 @@ use uuid::Uuid;
 
 use super::audit::event;
 use super::error::Attempts;
+use super::known::Known;
 use super::write::{Repeat, RequestKey, Target};
 use super::{Caller, Error, Inner, Vault};
 use crate::domain::{
-    Blob, BlobPatch, Destinations, Field, Method, Micros, Reason, SecretRecord, SecretView,
-    VersionRef,
+    AuditEvent, Blob, BlobPatch, Destinations, Field, Method, Micros, Reason, SecretRecord,
+    SecretView, VersionRef, VersionState,
 };
-use crate::store::Connection;
+use crate::store::{Connection, versions};
 
 /// A checked request.
 #[derive(Debug)]
@@ -33,6 +34,14 @@ struct Attempt<'a> {
     patch: &'a BlobPatch,
     destinations: &'a Destinations,
     request_id: Uuid,
+}
+
+/// The blob before the patch.
+#[derive(Default)]
+struct Before {
+    blob: Blob,
+    /// Where its values may go, if there are any.
+    kept_at: Option<Destinations>,
 }
 
 impl Vault {
@@ -69,7 +78,7 @@ impl Vault {
         let failure = event(caller, Method::PatchSecretBlob, &scope, self.inner.now())
             .connector(connector)
             .request(request_id);
-        self.inner.note_unreadable(&outcome, failure).await;
+        self.inner.note_refused(&outcome, failure).await;
         outcome
     }
 }
@@ -82,7 +91,7 @@ impl Inner {
             connector,
             patch,
             destinations,
-            request_id,
+            request_id: _,
         } = *attempt;
         let key = self.patch_key(attempt);
         let transaction = self.database.begin_write().await?;
@@ -93,47 +102,57 @@ impl Inner {
             None => {}
         }
         let field = Field::blob();
-        let target = Target {
+        let mut target = Target {
             scope,
             connector,
             field: &field,
             destinations,
         };
         let existing = self.lock_target(&*transaction, &target).await?;
-        let blob = self
+        let Before { blob, kept_at } = self
             .read_blob(&*transaction, attempt, existing.as_ref())
             .await?;
+        // What sets nothing moves nothing, whatever destination it names: it may be an old request that
+        // comes late.
+        if let Some(kept_at) = kept_at.as_ref().filter(|_| patch.sets_nothing()) {
+            target.destinations = kept_at;
+        }
         let blob = patch.applied_to(blob);
         let before = existing.clone();
         let view = self
             .put_blob(&*transaction, &target, existing, &blob, now)
             .await?;
-        let event = event(caller, Method::PatchSecretBlob, scope, now)
-            .connector(connector)
-            .request(request_id);
-        let event = match (&view, before) {
-            (Some(view), _) => {
-                let (secret, version) = (&view.secret, view.version.version);
-                self.remember(&*transaction, caller, key, secret, version, now)
-                    .await?;
-                event.at(VersionRef {
-                    secret: secret.id,
-                    version,
-                })
-            }
-            (None, Some(secret)) => {
-                self.remember(&*transaction, caller, key, &secret, 0, now)
-                    .await?;
-                event.at(VersionRef {
-                    secret: secret.id,
-                    version: secret.current_version,
-                })
-            }
-            (None, None) => event,
-        };
+        let event = self
+            .remember_patch(&*transaction, attempt, key, view.as_ref(), before)
+            .await?;
         self.write_audit(&*transaction, vec![event]).await?;
         transaction.commit().await?;
         Ok(view)
+    }
+
+    /// Remembers what the request is answered with; gives the audit row about it.
+    async fn remember_patch(
+        &self,
+        connection: &impl Connection,
+        attempt: &Attempt<'_>,
+        key: RequestKey,
+        view: Option<&SecretView>,
+        before: Option<SecretRecord>,
+    ) -> Result<AuditEvent, Error> {
+        let (caller, now) = (attempt.caller, self.now());
+        let event = event(caller, Method::PatchSecretBlob, attempt.scope, now)
+            .connector(attempt.connector)
+            .request(attempt.request_id);
+        let (secret, version, answer) = match (view, &before) {
+            (Some(view), _) => (&view.secret, view.version.version, view.version.version),
+            (None, Some(secret)) => (secret, secret.current_version, 0),
+            // There was nothing and there is nothing: the same request again finds the same.
+            (None, None) => return Ok(event),
+        };
+        self.remember(connection, caller, key, secret, answer, now)
+            .await?;
+        let secret = secret.id;
+        Ok(event.at(VersionRef { secret, version }))
     }
 
     /// Stores the changed blob; an empty one shreds the secret.
@@ -171,37 +190,52 @@ impl Inner {
         parts.extend(attempt.patch.parts());
         RequestKey {
             request_id: attempt.request_id,
-            body_mac: self.keyring.macs().request(&parts),
+            body: self.keyring.macs().request(&parts),
         }
     }
 
-    /// The blob in force. Another destination needs every name entered again: a value that is kept would
-    /// otherwise follow to a place nobody entered it for.
+    /// The blob in force. To set anything for another destination needs every name entered again: a value
+    /// that is kept would otherwise follow to a place nobody entered it for.
     async fn read_blob(
         &self,
         connection: &impl Connection,
         attempt: &Attempt<'_>,
         existing: Option<&SecretRecord>,
-    ) -> Result<Blob, Error> {
+    ) -> Result<Before, Error> {
         let Some(secret) = existing else {
-            return Ok(Blob::default());
+            return Ok(Before::default());
         };
         let at = VersionRef {
             secret: secret.id,
             version: secret.current_version,
         };
+        // The head was checked when it was locked. Nothing is left of a destroyed version, so there is
+        // nothing that could follow anywhere.
+        let version = versions::get(connection, at.secret, at.version).await?;
+        if version.is_some_and(|version| version.state == VersionState::Destroyed) {
+            return Ok(Before::default());
+        }
         let checked = self
-            .find_checked(connection, &secret.scope, secret.connector, &[at])
+            .find_checked(
+                connection,
+                &Known::default(),
+                (&secret.scope, secret.connector),
+                &[at],
+            )
             .await?;
         let checked = checked.into_iter().next().ok_or(Error::SecretNotFound)?;
-        let value = self.open_checked(connection, &checked).await?;
+        let value = self.open_checked(&checked)?;
         let blob = Blob::decode(&value).map_err(|_| Error::Unreadable {
             reason: Reason::ContentMalformed,
             at: Some(at),
         })?;
+        let patch = attempt.patch;
         let is_same = checked.destination.destinations == *attempt.destinations;
-        if is_same || attempt.patch.covers(&blob) {
-            return Ok(blob);
+        if is_same || patch.sets_nothing() || patch.covers(&blob) {
+            return Ok(Before {
+                blob,
+                kept_at: Some(checked.destination.destinations),
+            });
         }
         Err(Error::NeedsRebind)
     }

@@ -68,19 +68,22 @@ impl Vault {
                 found.insert(version.secret, version);
             }
         }
-        let ids: Vec<Uuid> = found.values().map(|version| version.destination).collect();
+        let ids: Vec<Uuid> = found
+            .values()
+            .filter_map(|version| version.destination)
+            .collect();
         for ids in ids.chunks(200) {
             for record in destinations::of(&*read, ids).await? {
                 places.insert(record.id, record);
             }
         }
         for secret in rows {
-            let version = found.remove(&secret.id);
-            let place = version
-                .as_ref()
-                .and_then(|version| places.get(&version.destination));
+            let Some(version) = found.remove(&secret.id) else {
+                continue;
+            };
+            let destination = version.destination.and_then(|id| places.get(&id)).cloned();
             // A row whose parts are gone is not shown; releasing it fails loudly.
-            if let (Some(destination), Some(version)) = (place.cloned(), version) {
+            if destination.is_some() == version.destination.is_some() {
                 page.secrets.push(SecretView {
                     secret,
                     version,
@@ -107,9 +110,13 @@ impl Inner {
         let Some(version) = versions::get(connection, id, version).await? else {
             return Ok(None);
         };
-        let Some(destination) = destinations::get(connection, version.destination).await? else {
-            return Ok(None);
+        let destination = match version.destination {
+            Some(id) => destinations::get(connection, id).await?,
+            None => None,
         };
+        if destination.is_some() != version.destination.is_some() {
+            return Ok(None);
+        }
         Ok(Some(SecretView {
             secret,
             version,

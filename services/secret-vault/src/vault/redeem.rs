@@ -9,6 +9,7 @@ use sensitive::{Bytes, Text};
 
 use super::audit::event;
 use super::checked::Checked;
+use super::known::Known;
 use super::writer::{Command, Done, Reply};
 use super::{Caller, Error, Inner, Vault};
 use crate::domain::{
@@ -16,6 +17,7 @@ use crate::domain::{
     VersionRef,
 };
 use crate::keyring::new_token;
+use crate::store::grants::Spent;
 use crate::store::{Connection, grants, leases};
 
 /// A checked request.
@@ -65,6 +67,7 @@ impl Inner {
     pub(super) async fn redeem(
         &self,
         connection: &impl Connection,
+        known: &Known,
         caller: &Caller,
         request: &Redemption,
     ) -> Result<Done, Error> {
@@ -75,15 +78,20 @@ impl Inner {
             lease_epoch,
         } = request;
         let now = self.now();
-        let token_mac = self.keyring.macs().grant_token(token.expose());
+        let token_macs = self.keyring.macs().grant_token(token.expose());
         let holder = Holder {
             subject: caller.subject.clone(),
             instance_id: instance_id.clone(),
             lease_epoch: *lease_epoch,
         };
-        let Some(grant) = grants::consume(connection, &token_mac, &holder, now).await? else {
-            let event = event(caller, Method::RedeemGrant, &ScopeName::System, now);
-            return Ok(denied(event, Reason::GrantNotUsable));
+        let nowhere = || event(caller, Method::RedeemGrant, &ScopeName::System, now);
+        let grant = match grants::consume(connection, token_macs.every(), &holder, now).await? {
+            Some(Spent::Grant(grant)) => grant,
+            // Spent as well, and the row names no scope that could be believed.
+            Some(Spent::Impossible(id)) => {
+                return Ok(denied(nowhere().grant(id), Reason::GrantAltered));
+            }
+            None => return Ok(denied(nowhere(), Reason::GrantNotUsable)),
         };
         let event = event(caller, Method::RedeemGrant, &grant.scope, now)
             .connector(grant.connector)
@@ -95,7 +103,7 @@ impl Inner {
         if grant.destination != *destination {
             return Ok(denied(event, Reason::DestinationMismatch));
         }
-        match self.open_all(connection, &grant).await {
+        match self.open_all(connection, known, &grant).await {
             Ok(secrets) => self.release(connection, &grant, secrets, event, now).await,
             Err(error) => Done::refused(error, event),
         }
@@ -105,10 +113,16 @@ impl Inner {
     async fn open_all(
         &self,
         connection: &impl Connection,
+        known: &Known,
         grant: &GrantRecord,
     ) -> Result<Vec<ReleasedSecret>, Error> {
         let checked = self
-            .find_checked(connection, &grant.scope, grant.connector, &grant.secrets)
+            .find_checked(
+                connection,
+                known,
+                (&grant.scope, grant.connector),
+                &grant.secrets,
+            )
             .await?;
         let mut secrets = Vec::with_capacity(checked.len());
         for checked in checked {
@@ -119,11 +133,9 @@ impl Inner {
             {
                 return Err(Error::NeedsRebind);
             }
-            let value = self.open_checked(connection, &checked).await?;
+            let value = self.open_checked(&checked)?;
             let Checked {
-                secret,
-                version,
-                destination: _,
+                secret, version, ..
             } = checked;
             let name = secret.name().version(version.version);
             secrets.push(ReleasedSecret {
@@ -144,9 +156,10 @@ impl Inner {
         now: Micros,
     ) -> Result<Done, Error> {
         let token = new_token("pbl_")?;
+        let lease_token = self.keyring.macs().lease_token(token.expose());
         let mut lease = LeaseRecord {
             id: self.new_id(),
-            token_mac: self.keyring.macs().lease_token(token.expose()),
+            token_mac: lease_token.newest().to_vec(),
             grant: grant.id,
             scope: grant.scope.clone(),
             connector: grant.connector,

@@ -1,4 +1,5 @@
-//! Forgetting what has no use any more: spent grants, ended leases, old request ids. Audit rows stay.
+//! Forgetting what has no use any more: spent grants, ended leases, old request ids, destinations nothing
+//! goes to. Audit rows stay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use lifecycle::CancellationToken;
 
 use super::write::REMEMBERED;
 use super::{Error, Inner};
-use crate::store::{grants, leases, requests};
+use crate::store::{destinations, grants, leases, requests};
 
 const EVERY: Duration = Duration::from_secs(60);
 /// Expired grants and leases are kept a while, for whoever looks into a denial.
@@ -37,6 +38,13 @@ impl Inner {
             + leases::forget(&*transaction, now.before(KEPT)).await?
             + requests::forget(&*transaction, now.before(REMEMBERED)).await?;
         transaction.commit().await?;
+        // Alone, because it may lose against a write for a destination that was out of use until now.
+        let transaction = self.database.begin_write().await?;
+        let gone = gone + destinations::forget(&*transaction, now.before(KEPT)).await?;
+        transaction.commit().await?;
         Ok(gone)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! Storing a value as the next version of a secret, for both ways of writing.
 //!
 //! Order inside the transaction: destination record, secret (locked), data key (locked against
-//! retirement), version, head. Versions count from 1 and never repeat; the last two are kept.
+//! retirement), version, head. Versions count from 1 and never repeat. A write destroys nothing that may be
+//! in use: whoever refers to versions moves its reference after the write and then has the old version
+//! destroyed. Only so that a forgetful one cannot fill the database, the oldest beyond [`KEPT`] goes.
 
 use std::time::Duration;
 
@@ -14,12 +16,15 @@ use crate::domain::{
     DestinationRecord, Destinations, Field, Micros, Reason, SecretRecord, SecretState, SecretView,
     VersionRecord, VersionState,
 };
-use crate::keyring::{DataKey, Place};
+use crate::keyring::{DataKey, Digests, Place};
 use crate::store::requests::{self, Remembered};
 use crate::store::{Connection, destinations, keys, secrets, versions};
 
 /// How long a request id is remembered.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many versions of a secret are kept undestroyed; the current one and the one before are among them.
+const KEPT: u64 = 16;
 
 /// Where a value is written.
 pub(super) struct Target<'a> {
@@ -40,7 +45,7 @@ pub(super) enum Repeat {
 /// A write request as it is recognised again.
 pub(super) struct RequestKey {
     pub(super) request_id: Uuid,
-    pub(super) body_mac: Vec<u8>,
+    pub(super) body: Digests,
 }
 
 impl Inner {
@@ -84,7 +89,7 @@ impl Inner {
         let version = VersionRecord {
             secret: id,
             version,
-            destination: destination.id,
+            destination: Some(destination.id),
             data_key: Some(sealed.data_key),
             envelope: Some(sealed.envelope),
             state: VersionState::Active,
@@ -98,7 +103,7 @@ impl Inner {
         Ok(SecretView {
             secret,
             version,
-            destination,
+            destination: Some(destination),
         })
     }
 
@@ -120,8 +125,9 @@ impl Inner {
             return Err(Error::Sealing);
         }
         versions::supersede(connection, secret.id, version.version).await?;
-        if let Some(last) = version.version.checked_sub(2).filter(|last| *last > 0) {
-            versions::destroy_through(connection, secret.id, last, now).await?;
+        if let Some(oldest) = versions::newest_beyond(connection, secret.id, KEPT).await? {
+            tracing::warn!(secret = %secret.id, version = oldest, "a superseded version was never destroyed: too many are kept");
+            versions::destroy_through(connection, secret.id, oldest, now).await?;
         }
         Ok(())
     }
@@ -213,7 +219,7 @@ impl Inner {
         let Some(remembered) = remembered else {
             return Ok(None);
         };
-        if remembered.body_mac != key.body_mac {
+        if !key.body.contains(&remembered.body_mac) {
             return Err(Error::RequestIdReused);
         }
         if remembered.version == 0 {
@@ -240,7 +246,7 @@ impl Inner {
         let remembered = Remembered {
             subject: caller.subject.clone(),
             request_id: key.request_id,
-            body_mac: key.body_mac,
+            body_mac: key.body.newest().to_vec(),
             scope: secret.scope.clone(),
             secret: secret.id,
             version,

@@ -10,8 +10,9 @@ use lifecycle::{CancellationToken, Tasks};
 use sensitive::Text;
 use tokio::sync::{mpsc, oneshot};
 
+use super::known::Known;
 use super::{Caller, Error, Granted, Inner, NewGrant, Redemption, Released};
-use crate::domain::{AuditEvent, Micros, Reason};
+use crate::domain::{AuditEvent, Micros};
 use crate::store::Connection;
 
 /// Executed in one transaction.
@@ -44,37 +45,13 @@ pub(super) struct Done {
 impl Done {
     /// A refusal because of what is stored. Errors of the database itself stay errors.
     pub(super) fn refused(error: Error, event: AuditEvent) -> Result<Self, Error> {
-        let event = match &error {
-            Error::SecretNotFound => event.denied(Reason::SecretGone),
-            Error::NeedsRebind => event.rebind(),
-            Error::Unreadable {
-                reason,
-                at: Some(at),
-            } => event.at(*at).failed(*reason),
-            Error::Unreadable { reason, at: None } => event.failed(*reason),
-            Error::Invalid(_)
-            | Error::RequestIdReused
-            | Error::GrantNotFound
-            | Error::LeaseNotFound
-            | Error::RateExceeded { .. }
-            | Error::Overloaded
-            | Error::Contention(_)
-            | Error::Unavailable(_)
-            | Error::Stopping
-            | Error::Internal(_)
-            | Error::Sealing => return Err(error),
-        };
-        Ok(Self {
-            reply: Err(error),
-            events: vec![event],
-        })
-    }
-}
-
-impl AuditEvent {
-    /// The destination asked for is not in the record.
-    pub(super) fn rebind(self) -> Self {
-        self.denied(Reason::DestinationNotRecorded)
+        match event.refused(&error) {
+            Some(event) => Ok(Self {
+                reply: Err(error),
+                events: vec![event],
+            }),
+            None => Err(error),
+        }
     }
 }
 
@@ -148,11 +125,12 @@ impl Inner {
 
     async fn commit(&self, commands: &[Command]) -> Result<Vec<Result<Reply, Error>>, Error> {
         let transaction = self.database.begin_write().await?;
+        let known = self.read_ahead(&*transaction, commands).await?;
         let mut replies = Vec::with_capacity(commands.len());
         let mut events = Vec::with_capacity(commands.len());
         for command in commands {
             let savepoint = transaction.savepoint().await?;
-            match self.perform(&*savepoint, command).await {
+            match self.perform(&*savepoint, &known, command).await {
                 Ok(done) => {
                     savepoint.release().await?;
                     events.extend(done.events);
@@ -172,11 +150,14 @@ impl Inner {
     async fn perform(
         &self,
         connection: &impl Connection,
+        known: &Known,
         command: &Command,
     ) -> Result<Done, Error> {
         match command {
-            Command::Grant(caller, request) => self.grant(connection, caller, request).await,
-            Command::Redeem(caller, request) => self.redeem(connection, caller, request).await,
+            Command::Grant(caller, request) => self.grant(connection, known, caller, request).await,
+            Command::Redeem(caller, request) => {
+                self.redeem(connection, known, caller, request).await
+            }
             Command::Renew(caller, token) => self.renew(connection, caller, token).await,
             Command::Release(caller, token) => self.release_own(connection, caller, token).await,
         }

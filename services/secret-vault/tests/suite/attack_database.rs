@@ -281,18 +281,23 @@ database::test_on_both! {
             "UPDATE grants SET expire_time = expire_time + 1 WHERE uses = 0".to_owned(),
             "UPDATE grants SET connector = id WHERE uses = 0".to_owned(),
             "UPDATE grants SET scope = 'users/eve' WHERE uses = 0".to_owned(),
+            // What cannot even be read is spent and written down like what does not verify.
+            "UPDATE grants SET scope = 'nobody' WHERE uses = 0".to_owned(),
+            "UPDATE grants SET secrets = 'x' WHERE uses = 0".to_owned(),
+            "UPDATE grants SET mac = token_mac WHERE uses = 0".to_owned(),
         ];
         for edit in &edits {
             let token = vault.grant(SCOPE, victims.ada, &[&victims.ada_new]).await;
             assert_eq!(vault.sql(edit, []).await, 1, "{edit}");
             let outcome = vault.runtime().redeem_grant(redeem(&token)).await;
             refused(outcome, Code::NotFound, "GRANT_NOT_FOUND");
+            assert!(vault.column("SELECT 'x' FROM grants WHERE uses = 0").await.is_empty(), "{edit}: spent");
         }
         let holder = vault.grant(SCOPE, victims.ada, &[&victims.ada_new]).await;
         vault.sql("UPDATE grants SET subject = 'runtime-other' WHERE uses = 0", []).await;
         let outcome = vault.client(super::harness::OTHER_RUNTIME).redeem_grant(redeem(&holder)).await;
         refused(outcome, Code::NotFound, "GRANT_NOT_FOUND");
-        assert_eq!(vault.refusals().await, ["GRANT_ALTERED"; 6]);
+        assert_eq!(vault.refusals().await, ["GRANT_ALTERED"; 9]);
         assert_eq!(vault.count("leases").await, 0);
     }
 }

@@ -68,8 +68,11 @@ database::test_on_both! {
             assert!(until >= last + 599);
             last = until;
         }
+        let renewals = "SELECT decision FROM audit_events WHERE method = 'RenewLease'";
+        assert!(vault.column(renewals).await.is_empty(), "the lease has its row, a renewal has none");
         vault.clock.advance(Duration::from_secs(600));
         refused(renew(vault.runtime(), &lease).await, GONE.0, GONE.1);
+        assert_eq!(vault.column(renewals).await, ["denied"], "a refused one does");
     }
 
     async fn attack_12_a_lease_is_no_authority_for_others(database: TestDatabase) {

@@ -15,3 +15,4 @@ mod leases;
 mod program;
 mod secrets;
 mod validation;
+mod versions;

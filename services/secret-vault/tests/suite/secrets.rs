@@ -9,8 +9,6 @@ use super::harness::{
     DESTINATION, SCOPE, Vault, add, connector, id_of, patch, refused, secret_of, version,
 };
 
-const ELSEWHERE: &str = "https://other.example.com:443";
-
 database::test_on_both! {
     async fn what_was_stored_is_released_to_the_runtime(database: TestDatabase) {
         let vault = Vault::start(database).await;
@@ -159,22 +157,6 @@ database::test_on_both! {
         assert_eq!((vault.count("secrets").await, vault.count("data_keys").await), (1, 1));
     }
 
-    async fn the_last_two_versions_are_kept(database: TestDatabase) {
-        let vault = Vault::start(database).await;
-        let connector = connector();
-        let mut names = Vec::new();
-        for value in ["one", "two", "three"] {
-            names.push(vault.add(SCOPE, connector, "authorization", value).await);
-        }
-        let release = async |name: &str| vault.release(SCOPE, connector, name).await;
-        refused(release(&names[0]).await, Code::NotFound, "SECRET_NOT_FOUND");
-        assert_eq!(release(&names[1]).await.unwrap(), "two");
-        assert_eq!(release(&names[2]).await.unwrap(), "three");
-        let states = vault.column("SELECT state FROM secret_versions ORDER BY version").await;
-        assert_eq!(states, ["destroyed", "superseded", "active"]);
-        assert_eq!(vault.column("SELECT state FROM secret_versions WHERE envelope IS NULL AND data_key IS NULL").await.len(), 1);
-    }
-
     async fn a_blob_is_changed_inside_the_vault(database: TestDatabase) {
         let vault = Vault::start(database).await;
         let connector = connector();
@@ -213,29 +195,6 @@ database::test_on_both! {
         }
     }
 
-    async fn values_do_not_follow_to_another_destination(database: TestDatabase) {
-        let vault = Vault::start(database).await;
-        let connector = connector();
-        let mut registry = vault.registry();
-        let first = patch(connector, &[("A", "1"), ("B", "2")], &[]);
-        let first = version(registry.patch_secret_blob(first).await.unwrap().into_inner().secret);
-        let elsewhere = |set: &[(&str, &str)], unset: &[&str]| pb::PatchSecretBlobRequest {
-            destinations: vec![ELSEWHERE.into()],
-            ..patch(connector, set, unset)
-        };
-        let partial = registry.patch_secret_blob(elsewhere(&[("A", "new")], &[])).await;
-        refused(partial, Code::FailedPrecondition, "SECRET_NEEDS_REBIND");
-        let complete = registry.patch_secret_blob(elsewhere(&[("A", "new")], &["B"])).await;
-        let second = version(complete.unwrap().into_inner().secret);
-        let token = pb::CreateGrantRequest {
-            destination: ELSEWHERE.into(),
-            ..super::harness::grant(SCOPE, connector, &[&second])
-        };
-        assert!(registry.create_grant(token.clone()).await.is_ok());
-        let old = pb::CreateGrantRequest { secret_versions: vec![first], ..token };
-        refused(registry.create_grant(old).await, Code::FailedPrecondition, "SECRET_NEEDS_REBIND");
-    }
-
     async fn a_deleted_secret_leaves_a_tombstone_and_no_ciphertext(database: TestDatabase) {
         let vault = Vault::start(database).await;
         let connector = connector();
@@ -256,23 +215,6 @@ database::test_on_both! {
         let anew = vault.add(SCOPE, connector, "authorization", "three").await;
         assert_ne!(secret_of(&anew), secret_of(&first));
         assert_eq!(vault.release(SCOPE, connector, &anew).await.unwrap(), "three");
-    }
-
-    async fn a_version_is_destroyed_alone(database: TestDatabase) {
-        let vault = Vault::start(database).await;
-        let connector = connector();
-        let first = vault.add(SCOPE, connector, "authorization", "one").await;
-        let second = vault.add(SCOPE, connector, "authorization", "two").await;
-        let mut registry = vault.registry();
-        for _ in 0..2 {
-            let request = pb::DestroySecretVersionRequest { name: first.clone() };
-            let destroyed = registry.destroy_secret_version(request).await.unwrap().into_inner();
-            assert_eq!(destroyed.version.unwrap().state(), pb::SecretVersionState::Destroyed);
-        }
-        refused(vault.release(SCOPE, connector, &first).await, Code::NotFound, "SECRET_NOT_FOUND");
-        assert_eq!(vault.release(SCOPE, connector, &second).await.unwrap(), "two");
-        let none = pb::DestroySecretVersionRequest { name: format!("{}/versions/9", secret_of(&first)) };
-        refused(registry.destroy_secret_version(none).await, Code::NotFound, "SECRET_NOT_FOUND");
     }
 
     async fn a_grant_on_a_version_that_goes_away_gives_nothing(database: TestDatabase) {

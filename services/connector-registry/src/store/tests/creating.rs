@@ -10,7 +10,10 @@ use crate::{
         state::State,
         status::{SECRET_MISSING, SPEC_TOO_NEW},
     },
-    store::{Action, NewTask, entity::connector},
+    store::{
+        Action, Claimed, Mutation, NewTask, Tasks,
+        entity::{connector, outbox},
+    },
 };
 
 database::test_on_both! {
@@ -95,29 +98,42 @@ database::test_on_both! {
         let request = Some(request("ada", "users/ada", 1, 7));
         let wanted = NewConnector { has_secrets: true, quota: Some(1), request, ..new("users/ada", Some("files")) };
         let first = provisioning(store.begin_create(wanted.clone()).await.expect("begun"));
-        store.abandon(first.uid).await.expect("given up");
+        let task = NewTask::later(Action::DeleteSecrets, Duration::from_secs(30));
+        store.abandon(first.uid, task, at(100)).await.expect("given up");
         assert!(matches!(store.publish(first.uid, vec![], at(102)).await, Err(Error::NotFound)));
         let second = provisioning(store.begin_create(wanted).await.expect("begun"));
         assert_ne!(first.uid, second.uid);
-        let left: Vec<_> = store.take_unfinished(at(0), 10).await.expect("left").iter().map(|one| one.uid).collect();
-        assert_eq!(left, [first.uid]);
-        store.remove_unfinished(first.uid).await.expect("removed");
-        assert!(store.take_unfinished(at(0), 10).await.expect("left").is_empty());
+        // What it may have left in the vault is owed, when the time has come.
+        let hold = Duration::from_secs(60);
+        assert!(store.claim_tasks(Tasks::Others, at(129), hold, 10).await.expect("none").is_empty());
+        let [owed] = &store.claim_tasks(Tasks::Others, at(130), hold, 10).await.expect("one")[..] else { panic!("one") };
+        assert_eq!((owed.uid, &owed.action), (first.uid, &Action::DeleteSecrets));
     }
 
-    /// The sweeper takes creations that are too old, and leaves published ones alone.
+    /// The sweeper finds creations that are too old; giving up what is published does nothing.
     async fn only_old_unfinished_creations_are_taken(database: TestDatabase) {
         let store = open(&database).await;
-        create(&store, "users/ada", "live").await;
+        let live = create(&store, "users/ada", "live").await;
         let wanted = NewConnector { has_secrets: true, ..new("users/ada", Some("stuck")) };
         let stuck = provisioning(store.begin_create(wanted).await.expect("begun"));
-        assert!(store.take_unfinished(at(100), 10).await.expect("none").is_empty());
-        let taken = store.take_unfinished(at(101), 10).await.expect("one");
-        assert_eq!(taken.iter().map(|one| one.uid).collect::<Vec<_>>(), [stuck.uid]);
-        // Removing what is published does nothing.
-        let live = store.get(&name("users/ada/connectors/live")).await.expect("there");
-        store.remove_unfinished(live.uid).await.expect("nothing");
+        assert!(store.unfinished(at(100), 10).await.expect("none").is_empty());
+        assert_eq!(store.unfinished(at(101), 10).await.expect("one"), [stuck.uid]);
+        store.abandon(live.uid, NewTask::now(Action::DeleteSecrets), at(101)).await.expect("nothing");
         assert!(store.get(&live.name).await.is_ok());
+        assert!(store.claim_tasks(Tasks::Others, at(999), Duration::ZERO, 10).await.expect("none").is_empty());
+    }
+
+    /// A derived id takes the first free number, whatever else begins like it.
+    async fn derived_ids_take_the_first_gap(database: TestDatabase) {
+        let store = open(&database).await;
+        for taken in ["my-server", "my-server-2", "my-server-4", "my-server-x", "my-serverless"] {
+            create(&store, "users/ada", taken).await;
+        }
+        create(&store, "users/bob", "my-server-3").await;
+        for expected in ["my-server-3", "my-server-5"] {
+            let made = published(store.begin_create(new("users/ada", None)).await.expect("created"));
+            assert_eq!(made.name.id().as_str(), expected);
+        }
     }
 
     /// A spec of a newer release is shown as such and fails nothing, neither alone nor in a list.
@@ -179,22 +195,71 @@ database::test_on_both! {
     async fn debts_are_kept_until_they_are_paid(database: TestDatabase) {
         let store = open(&database).await;
         let created = create(&store, "users/ada", "files").await;
-        let tasks = || vec![NewTask(Action::RevokeLeases), NewTask(Action::DeleteSecrets)];
+        let tasks = || vec![NewTask::now(Action::DeleteSecret(stored("x-key", 1).location.secret)), NewTask::now(Action::DeleteSecrets)];
         store.delete::<Error>(&created.name, at(300), |_| Ok(tasks())).await.expect("deleted");
         let hold = Duration::from_secs(60);
-        let taken = store.claim_tasks(None, at(300), hold, 10).await.expect("two");
+        let claim = |which, now| store.claim_tasks(which, at(now), hold, 10);
+        let taken = claim(Tasks::Others, 300).await.expect("two");
         assert_eq!(taken.iter().map(|task| task.attempts).collect::<Vec<_>>(), [1, 1]);
-        assert!(store.claim_tasks(None, at(359), hold, 10).await.expect("held").is_empty());
+        assert!(claim(Tasks::Others, 359).await.expect("held").is_empty());
         // Whoever took them died; they are due again.
-        let again = store.claim_tasks(None, at(360), hold, 10).await.expect("two");
+        let again = claim(Tasks::Others, 360).await.expect("two");
         assert_eq!(again.iter().map(|task| task.attempts).collect::<Vec<_>>(), [2, 2]);
         assert_eq!(again[0].uid, created.uid);
-        store.finish_task(again[0].id).await.expect("done");
-        store.postpone_task(again[1].id, at(400)).await.expect("later");
-        assert!(store.claim_tasks(None, at(399), hold, 10).await.expect("later").is_empty());
-        assert_eq!(store.claim_tasks(Some(created.uid), at(399), hold, 10).await.expect("asked for").len(), 1);
         store.finish_task(again[1].id).await.expect("done");
-        assert!(store.claim_tasks(Some(created.uid), at(999), hold, 10).await.expect("none").is_empty());
+        store.postpone_task(again[0].id, at(400)).await.expect("later");
+        assert!(claim(Tasks::Others, 399).await.expect("later").is_empty());
+        let asked = Tasks::InTheWay(created.uid, None);
+        assert_eq!(claim(asked, 399).await.expect("asked for").len(), 1);
+        let further = Tasks::InTheWay(created.uid, Some(again[0].id));
+        assert!(claim(further, 399).await.expect("none").is_empty());
+        store.finish_task(again[0].id).await.expect("done");
+        assert!(claim(asked, 999).await.expect("none").is_empty());
+    }
+
+    /// Ends of leases are taken apart from everything else, and are in nobody's way.
+    async fn revocations_are_taken_apart(database: TestDatabase) {
+        let store = open(&database).await;
+        let created = create(&store, "users/ada", "files").await;
+        let tasks = || vec![NewTask::now(Action::RevokeLeases), NewTask::now(Action::DeleteSecrets)];
+        store.delete::<Error>(&created.name, at(300), |_| Ok(tasks())).await.expect("deleted");
+        let claim = |which| store.claim_tasks(which, at(300), Duration::from_secs(60), 10);
+        assert!(claim(Tasks::InTheWay(created.uid, None)).await.expect("none").is_empty());
+        let actions = |tasks: Vec<Claimed>| tasks.into_iter().map(|task| task.action).collect::<Vec<_>>();
+        assert_eq!(actions(claim(Tasks::Revocations).await.expect("one")), [Action::RevokeLeases]);
+        assert_eq!(actions(claim(Tasks::Others).await.expect("one")), [Action::DeleteSecrets]);
+    }
+
+    /// A task that cannot be read holds up no other.
+    async fn an_unreadable_task_holds_up_no_other(database: TestDatabase) {
+        let store = open(&database).await;
+        let created = create(&store, "users/ada", "files").await;
+        for action in [Action::DeleteSecrets, Action::UnsetVariables(vec!["A".into()])] {
+            let (name, task) = (created.name.clone(), NewTask::now(action));
+            store.owe(name, created.uid, task, at(300)).await.expect("owed");
+        }
+        outbox::Entity::update_many()
+            .col_expr(outbox::Column::Action, Expr::value("OF_A_NEWER_RELEASE"))
+            .filter(outbox::Column::Action.eq("DELETE_SECRETS"))
+            .exec(store.database.connection())
+            .await
+            .expect("written");
+        let tasks = store.claim_tasks(Tasks::Others, at(300), Duration::from_secs(60), 10).await.expect("one");
+        assert_eq!(tasks.len(), 1);
+    }
+
+    /// What was asked of a connector is forgotten with it.
+    async fn requests_go_with_their_connector(database: TestDatabase) {
+        let store = open(&database).await;
+        let created = create(&store, "users/ada", "files").await;
+        let key = request("ada", &created.uid.to_string(), 1, 7);
+        let changed = store.mutate::<Error>(&created.name, at(200), |current| {
+            Ok(Some(Mutation { connector: current.clone(), tasks: vec![], request: Some(key.clone()) }))
+        });
+        changed.await.expect("changed");
+        assert_eq!(store.recall(&key).await.expect("known"), Some([7; 32]));
+        store.delete::<Error>(&created.name, at(300), |_| Ok(vec![])).await.expect("deleted");
+        assert_eq!(store.recall(&key).await.expect("forgotten"), None);
     }
 }
 

@@ -171,9 +171,33 @@ database::test_on_both! {
         let definition = |tool: &str| Definition::new(hash(tool), json(tool)).expect("acceptable");
         store.store_definitions(vec![definition("old"), definition("kept")], at(1)).await.expect("stored");
         report(&store, "a", 1, vec![observed(&connector, 1, Some(&["kept"]))], 2).await.expect("taken");
-        store.forget_definitions(at(1_000)).await.expect("forgotten");
+        store.forget_definitions(at(1_000), 10).await.expect("forgotten");
         let both = report(&store, "a", 1, vec![observed(&connector, 1, Some(&["old", "kept"]))], 3).await;
         assert_eq!(both.expect("taken").missing.into_iter().collect::<Vec<_>>(), [hash("old")]);
+    }
+
+    /// Unused definitions go a few at a time, the oldest use first, and a report renews the note of its use now and then.
+    async fn definitions_are_forgotten_in_the_order_of_their_use(database: TestDatabase) {
+        let store = open(&database).await;
+        let connector = create(&store, "users/ada", "a").await;
+        let all = ["one", "two", "three"];
+        report(&store, "a", 0, vec![observed(&connector, 1, Some(&all))], 0).await.expect("taken");
+        let definition = |tool: &str| Definition::new(hash(tool), json(tool)).expect("acceptable");
+        for (tool, time) in [("one", 3), ("two", 1), ("three", 2)] {
+            store.store_definitions(vec![definition(tool)], at(time)).await.expect("stored");
+        }
+        let again = |tools, now| report(&store, "a", 1, vec![observed(&connector, 1, Some(tools))], now);
+        again(&["two"], 1_700).await.expect("taken");
+        store.forget_definitions(at(1_700), 1).await.expect("forgotten");
+        let missing: Vec<_> = again(&all, 1_803).await.expect("taken").missing.into_iter().collect();
+        assert_eq!(missing, [hash("three")]);
+        // The use of one was half an hour ago then and is noted anew; that of the other was not quite.
+        again(&[], 1_804).await.expect("taken");
+        store.forget_definitions(at(1_800), 10).await.expect("forgotten");
+        let missing: Vec<_> = again(&all, 1_805).await.expect("taken").missing.into_iter().collect();
+        let mut expected = vec![hash("one"), hash("three")];
+        expected.sort();
+        assert_eq!(missing, expected);
     }
 
     /// With its connector everything goes: labels, references, tools.
@@ -184,7 +208,7 @@ database::test_on_both! {
         let live = store.publish(unseen.uid, vec![stored("x-key", 1)], at(102)).await.expect("published");
         report(&store, "a", 0, vec![observed(&live, 1, Some(&["x"]))], 0).await.expect("taken");
         store.delete::<Error>(&live.name, at(300), |_| Ok(vec![])).await.expect("deleted");
-        assert!(store.secret_fields(live.uid).await.expect("read").is_empty());
+        assert!(store.secrets_of(live.uid).await.expect("read").is_empty());
         // A connector of the same name sees nothing of the old one.
         let again = create(&store, "users/ada", "a").await;
         assert_ne!(again.uid, live.uid);

@@ -6,20 +6,22 @@ use futures_util::StreamExt as _;
 use lifecycle::Clock;
 use names::ConnectorUid;
 use rpc::error::ErrorView;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
     desired::{Desired, Plan},
+    domain::{Reason, SessionSpec, Timeouts, TransportSpec},
+    session::{Prepare, PrepareError, Session, SessionOptions},
     supervisor::Directory,
     upstream::registry::{Freshness, Instance, LeaseBoard},
 };
 
 struct Fixture {
     sessions: Sessions,
-    _desired: watch::Sender<Arc<Desired>>,
-    _directory: watch::Sender<Arc<Directory>>,
+    desired: watch::Sender<Arc<Desired>>,
+    directory: watch::Sender<Arc<Directory>>,
     draining: CancellationToken,
     tasks: Tasks,
 }
@@ -49,9 +51,10 @@ fn fixture(connectors: u128) -> Fixture {
             stale_after: Duration::from_secs(300),
             lease: LeaseBoard::new(instance),
             clock,
+            waits: Arc::new(Semaphore::new(1)),
         },
-        _desired: desired,
-        _directory: directory,
+        desired,
+        directory,
         draining: CancellationToken::new(),
         tasks: Tasks::new("test"),
     }
@@ -106,4 +109,73 @@ async fn a_watcher_that_goes_away_leaves_no_task_behind() {
     while !fixture.tasks.is_empty() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_watch_whose_task_ended_without_a_word_asks_to_connect_again() {
+    let mut fixture = fixture(1);
+    let mut watch = fixture.watch(Duration::from_secs(10));
+    assert!(watch.next().await.unwrap().is_ok());
+    // Nothing is wanted any more, because nobody is there to want it.
+    fixture.desired = watch::channel(Arc::default()).0;
+    assert_eq!(
+        reason(&watch.next().await.unwrap().unwrap_err()),
+        "SHUTTING_DOWN"
+    );
+    assert!(watch.next().await.is_none());
+}
+
+fn spec() -> SessionSpec {
+    SessionSpec {
+        uid: ConnectorUid::new(Uuid::from_u128(1)),
+        name: "users/ada/connectors/a".parse().unwrap(),
+        generation: 1,
+        transport: TransportSpec::Http {
+            url: "http://127.0.0.1:9/".into(),
+            headers: Vec::new(),
+        },
+        timeouts: Timeouts::default(),
+    }
+}
+
+impl Fixture {
+    /// The connector has a session that fails for a reason, and only that one.
+    fn start_session(&self, reason: Reason) {
+        let prepare: Prepare =
+            Arc::new(move |_| Box::pin(async move { Err(PrepareError(reason)) }));
+        let options = Arc::new(SessionOptions::default());
+        let session = Session::start(spec(), prepare, options, &self.tasks);
+        self.directory.send_replace(Arc::new(Directory {
+            revision: Some(1),
+            epoch: Some(1),
+            sessions: Arc::new(HashMap::from([(spec().uid, session)])),
+        }));
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_started_again_is_followed_though_the_spec_is_the_same() {
+    let fixture = fixture(0);
+    let mut desired = Desired::default();
+    desired.upsert(DesiredConnector {
+        uid: spec().uid,
+        name: spec().name,
+        generation: 1,
+        plan: Plan::Session(Arc::new(spec())),
+    });
+    fixture.desired.send_replace(Arc::new(desired));
+    let mut watch = fixture.watch(Duration::from_secs(60));
+    for reason in [Reason::VaultUnavailable, Reason::SecretMissing] {
+        fixture.start_session(reason);
+        loop {
+            let next = timeout(Duration::from_secs(60), watch.next()).await;
+            let message = next.expect("news").unwrap().unwrap();
+            if let Some(Event::Session(session)) = message.event
+                && session.reason == reason.as_str()
+            {
+                break;
+            }
+        }
+    }
+    assert!(fixture.tasks.stop(Duration::from_secs(60)).await.is_clean());
 }

@@ -22,6 +22,8 @@ use crate::transport::{
 
 /// The longest challenge that is kept.
 const MAX_CHALLENGE: usize = 4096;
+/// The largest body of a failure that is read.
+const MAX_ERROR: usize = 256 << 10;
 /// -32020 to -32022, which modern servers give without an id and which name no session.
 const MODERN_ERRORS: std::ops::RangeInclusive<i64> = -32022..=-32020;
 
@@ -43,10 +45,11 @@ pub(super) enum Body {
     Events(Box<EventStream>),
 }
 
-/// Judges a response. `in_session`: whether the request named a session.
+/// Judges a response. `in_session`: whether the request named a session; `max_reply`: the largest useful reply.
 pub(super) async fn read(
     response: reqwest::Response,
     in_session: bool,
+    max_reply: usize,
     limits: &Limits,
 ) -> Result<Answer, WireError> {
     let (status, headers) = (response.status(), response.headers());
@@ -63,8 +66,11 @@ pub(super) async fn read(
             Body::Accepted
         }
         (true, _) if response.content_length() == Some(0) => Body::Accepted,
-        (true, Media::Json) => Body::Json(whole(response, limits).await?),
-        (true, Media::Events) => Body::Events(Box::new(EventStream::new(response, limits.message))),
+        (true, Media::Json) => Body::Json(whole(response, max_reply, limits).await?),
+        (true, Media::Events) => {
+            let stream = EventStream::new(response, max_reply, limits.message);
+            Body::Events(Box::new(stream))
+        }
         (true, Media::Other) => return Err(WireError::answered(WireErrorKind::InvalidResponse)),
         (false, Media::Json) => Body::Json(json_error(response, status, in_session, limits).await?),
         (false, Media::Events | Media::Other) => return Err(failed(status)),
@@ -143,8 +149,12 @@ fn media_type(headers: &HeaderMap) -> Media {
     }
 }
 
-async fn whole(response: reqwest::Response, limits: &Limits) -> Result<Bytes, WireError> {
-    read_capped(response, limits.message, limits.idle)
+async fn whole(
+    response: reqwest::Response,
+    max_reply: usize,
+    limits: &Limits,
+) -> Result<Bytes, WireError> {
+    read_capped(response, max_reply.min(limits.message), limits.idle)
         .await
         .map_err(|error| match error {
             egress::Error::TooLarge => WireError::answered(WireErrorKind::ResponseTooLarge),
@@ -160,7 +170,9 @@ async fn json_error(
     in_session: bool,
     limits: &Limits,
 ) -> Result<Bytes, WireError> {
-    let body = whole(response, limits).await.map_err(|_| failed(status))?;
+    let body = whole(response, MAX_ERROR, limits)
+        .await
+        .map_err(|_| failed(status))?;
     let error = Envelope::read(&body)
         .filter(Envelope::is_reply)
         .map(|envelope| {

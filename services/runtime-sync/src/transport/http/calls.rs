@@ -21,7 +21,7 @@ use crate::{
     domain::Era,
     transport::{
         call::{RawCall, RawReply},
-        error::{LinkEnd, WireError, WireErrorKind},
+        error::{LinkEnd, Sent, WireError, WireErrorKind},
         frame::{self, Envelope},
         inbound::Taken,
     },
@@ -58,7 +58,10 @@ impl HttpCalls {
             biased;
             // On the heap: the future of a call would be large, and callers hold many.
             reply = Box::pin(exchange(wire, &call, number, &sent)) => {
-                flight.over = true;
+                flight.over = match &reply {
+                    Ok(_) => true,
+                    Err(error) => !may_still_run(error),
+                };
                 return reply;
             }
             () = wire.closed.cancelled() => WireErrorKind::LinkEnded(LinkEnd::Closed),
@@ -67,6 +70,15 @@ impl HttpCalls {
         };
         Err(sent.error(kind))
     }
+}
+
+/// Whether the server may be at work on a call that we gave up over what it sent meanwhile.
+fn may_still_run(error: &WireError) -> bool {
+    let given_up_here = matches!(
+        error.kind,
+        WireErrorKind::ResponseTooLarge | WireErrorKind::InvalidResponse | WireErrorKind::TimedOut
+    );
+    error.sent == Sent::SentUnknown && given_up_here
 }
 
 /// A call on its way; dropping it gives it up.
@@ -101,10 +113,14 @@ async fn exchange(
         Era::Legacy => Belongs::ToSession,
         Era::Modern => Belongs::ToNone,
     };
-    match wire.post(body, &extra, belongs, sent).await?.body {
-        Body::Accepted => Err(WireError::answered(WireErrorKind::InvalidResponse)),
+    let posted = wire
+        .post(body, &extra, belongs, call.max_reply, sent)
+        .await?;
+    match posted.body {
+        // It was taken, and whether it runs will never be told.
+        Body::Accepted => Err(WireError::unknown(WireErrorKind::InvalidResponse)),
         Body::Json(text) => only_reply(&text, number),
-        Body::Events(stream) => follow(wire, stream, number, call.era).await,
+        Body::Events(stream) => follow(wire, stream, number, call).await,
     }
 }
 
@@ -127,9 +143,9 @@ async fn follow(
     wire: &Wire,
     mut stream: Box<EventStream>,
     number: u64,
-    era: Era,
+    call: &RawCall,
 ) -> Result<RawReply, WireError> {
-    let mut resume = Resume::new(era, wire.limits.resumes);
+    let mut resume = Resume::new(call.era, wire.limits.resumes, call.max_reply);
     loop {
         match stream.next().await {
             Ok(Some(data)) => {
@@ -141,7 +157,13 @@ async fn follow(
                 }
             }
             Err(WireErrorKind::ResponseTooLarge) => {
-                return Err(WireError::answered(WireErrorKind::ResponseTooLarge));
+                let kind = WireErrorKind::ResponseTooLarge;
+                // Only if the reply itself is what was too large has the call run.
+                return Err(if stream.holds_our_reply(number) {
+                    WireError::answered(kind)
+                } else {
+                    WireError::unknown(kind)
+                });
             }
             Ok(None) | Err(_) => {
                 stream = resume
@@ -166,8 +188,8 @@ async fn look_for_reply(
         };
         if envelope.is_reply() && envelope.our_number() == Some(number) {
             reply = Some(envelope.reply(&message).map_err(WireError::answered));
-        } else if let Taken::Refuse(answer) = wire.inbound.take(&message, &envelope, None).await {
-            let _full = wire.jobs.try_send(Job::Refuse(answer));
+        } else if let Taken::Answer(answer) = wire.inbound.take(&message, &envelope).await {
+            let _full = wire.jobs.try_send(Job::Answer(answer));
         }
     }
     reply

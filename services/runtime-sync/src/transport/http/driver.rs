@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use http::HeaderMap;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ use crate::transport::{error::LinkError, error::WireErrorKind, frame};
 
 /// How many exchanges of rmcp, cancellations and drains may run at once.
 const RUNNING: usize = 256;
+/// How many answers to requests of the server may be on their way at once.
+const ANSWERS: usize = 16;
 /// How long the rest of a stream is read after its reply.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -38,8 +40,8 @@ pub(super) enum Job {
     },
     /// Tell the server that this raw call was given up.
     Cancel(u64),
-    /// Send this answer to a server's request that nobody takes.
-    Refuse(String),
+    /// Send this answer to a request of the server.
+    Answer(String),
     /// Read what is left of a stream, so that its connection can be used again.
     Drain(Box<EventStream>),
 }
@@ -50,6 +52,7 @@ pub(super) struct Driver {
     running: FuturesUnordered<BoxFuture<'static, Option<String>>>,
     /// Requests of rmcp that run, by id.
     cancels: HashMap<String, CancellationToken>,
+    answers: Arc<Semaphore>,
 }
 
 impl Driver {
@@ -59,6 +62,7 @@ impl Driver {
             jobs,
             running: FuturesUnordered::new(),
             cancels: HashMap::new(),
+            answers: Arc::new(Semaphore::new(ANSWERS)),
         }
     }
 
@@ -90,7 +94,7 @@ impl Driver {
                 done,
             } => self.message(body, outline, done),
             Job::Cancel(number) => self.post_only(Bytes::from(frame::cancelled(number)), None),
-            Job::Refuse(answer) => self.post_only(Bytes::from(answer), None),
+            Job::Answer(answer) => self.answer(answer),
             Job::Drain(mut stream) => self.running.push(
                 async move {
                     let rest = async { while let Ok(Some(_)) = stream.next().await {} };
@@ -100,6 +104,21 @@ impl Driver {
                 .boxed(),
             ),
         }
+    }
+
+    /// Answers a request of the server, unless it asks for more at once than is fair to everybody else.
+    fn answer(&mut self, answer: String) {
+        let Ok(turn) = Arc::clone(&self.answers).try_acquire_owned() else {
+            return self.wire.inbound.count_dropped();
+        };
+        let wire = Arc::clone(&self.wire);
+        let run = async move {
+            let _turn = turn;
+            // A server that does not take its answer does without.
+            let _done = deliver(&wire, Bytes::from(answer)).await;
+            None
+        };
+        self.running.push(run.boxed());
     }
 
     fn message(
@@ -147,13 +166,7 @@ impl Driver {
     ) {
         let wire = Arc::clone(&self.wire);
         let run = async move {
-            let (extra, sent) = (HeaderMap::new(), SentFlag::default());
-            let posted = wire.post(body, &extra, Belongs::ToSession, &sent);
-            let result = match timeout(wire.limits.write, posted).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(LinkError(error.kind)),
-                Err(_) => Err(LinkError(WireErrorKind::TimedOut)),
-            };
+            let result = deliver(&wire, body).await;
             if let Some((done, starts_notices)) = told {
                 let initialized = starts_notices && result.is_ok() && wire.session().id.is_some();
                 let _gone = done.send(result);
@@ -164,5 +177,16 @@ impl Driver {
             None
         };
         self.running.push(run.boxed());
+    }
+}
+
+/// Posts a message that has no reply.
+async fn deliver(wire: &Wire, body: Bytes) -> Result<(), LinkError> {
+    let (extra, sent) = (HeaderMap::new(), SentFlag::default());
+    let posted = wire.post(body, &extra, Belongs::ToSession, usize::MAX, &sent);
+    match timeout(wire.limits.write, posted).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(LinkError(error.kind)),
+        Err(_) => Err(LinkError(WireErrorKind::TimedOut)),
     }
 }

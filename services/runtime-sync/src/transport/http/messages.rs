@@ -62,6 +62,7 @@ impl HttpMessages {
         let body =
             Bytes::from(serde_json::to_vec(item).map_err(|_| WireErrorKind::InvalidRequest)?);
         let outline = Outline::read(&body).ok_or(WireErrorKind::InvalidRequest)?;
+        self.wire.inbound.rmcp_sends(outline.method.as_deref());
         let (done, told) = oneshot::channel();
         self.wire
             .jobs

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rmcp::service::InboundStreamOrigin;
 use tokio::time::{Instant, sleep};
 
 use super::{driver::Job, resume::worth_another, stream::EventStream, wire::Wire};
@@ -29,7 +28,7 @@ pub(super) async fn run(wire: &Wire) {
     let mut served = false;
     while failures < FAILURES {
         let opened = Instant::now();
-        match wire.get(last.as_deref()).await {
+        match wire.get(last.as_deref(), usize::MAX).await {
             Ok(stream) => {
                 served = true;
                 let mut stream = stream.endless();
@@ -50,8 +49,10 @@ pub(super) async fn run(wire: &Wire) {
             }
         }
         failures += 1;
+        // However short a wait the server asks for: it is no conversation, and what it announces is collected anyway.
         let wait = retry
             .unwrap_or(WAITS.0)
+            .max(WAITS.0)
             .saturating_mul(1 << (failures - 1).min(6));
         sleep(wait.min(WAITS.1)).await;
     }
@@ -73,9 +74,8 @@ async fn pass_on(wire: &Wire, data: &Bytes) {
             wire.inbound.count_dropped();
             continue;
         };
-        let origin = Some(InboundStreamOrigin::Unassociated);
-        if let Taken::Refuse(answer) = wire.inbound.take(&message, &envelope, origin).await {
-            let _full = wire.jobs.try_send(Job::Refuse(answer));
+        if let Taken::Answer(answer) = wire.inbound.take(&message, &envelope).await {
+            let _full = wire.jobs.try_send(Job::Answer(answer));
         }
     }
 }

@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use rmcp::{model::RequestId, service::InboundStreamOrigin};
 use serde::Deserialize;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -38,7 +37,7 @@ pub(super) async fn run(wire: &Arc<Wire>, body: Bytes, outline: &Outline, done: 
         (false, false) => (Belongs::ToSession, Era::Legacy),
     };
     let sent = SentFlag::default();
-    let posted = wire.post(body, &outline.headers, belongs, &sent);
+    let posted = wire.post(body, &outline.headers, belongs, usize::MAX, &sent);
     let answer = match timeout(wire.limits.response_head, posted).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return tell(done, Err(error.kind)),
@@ -61,7 +60,7 @@ pub(super) async fn run(wire: &Arc<Wire>, body: Bytes, outline: &Outline, done: 
         }
         Body::Events(stream) => {
             tell(done, Ok(()));
-            let resume = Resume::new(era, wire.limits.resumes);
+            let resume = Resume::new(era, wire.limits.resumes, usize::MAX);
             // A subscription is silent for as long as nothing changes.
             if outline.method.as_deref() == Some("subscriptions/listen") {
                 exchange
@@ -153,7 +152,7 @@ impl Exchange<'_> {
                     // Nothing else can be meant, but rmcp drops errors without an id.
                     let named = named(message, self.id);
                     if let Some(envelope) = Envelope::read(&named) {
-                        self.wire.inbound.take(&named, &envelope, None).await;
+                        self.wire.inbound.take(&named, &envelope).await;
                         return Progress::Replied;
                     }
                 }
@@ -162,12 +161,8 @@ impl Exchange<'_> {
                     self.note_session(message);
                 }
             }
-            let origin = serde_json::from_str::<RequestId>(self.id)
-                .ok()
-                .map(InboundStreamOrigin::OutboundRequest);
-            if let Taken::Refuse(answer) = self.wire.inbound.take(message, &envelope, origin).await
-            {
-                let _full = self.wire.jobs.try_send(Job::Refuse(answer));
+            if let Taken::Answer(answer) = self.wire.inbound.take(message, &envelope).await {
+                let _full = self.wire.jobs.try_send(Job::Answer(answer));
             }
         }
         progress

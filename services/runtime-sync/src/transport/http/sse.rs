@@ -9,6 +9,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 /// The longest wait that a server may ask for before a stream is resumed.
 const MAX_RETRY: Duration = Duration::from_secs(30);
+/// The shortest one, so that a server cannot have itself asked without a pause.
+const MIN_RETRY: Duration = Duration::from_millis(100);
 /// Ids are sent back in a header; longer ones are no ids.
 const MAX_ID: usize = 1024;
 
@@ -44,6 +46,14 @@ impl Events {
             id: None,
             last_id: None,
             retry: None,
+        }
+    }
+
+    /// The beginning of the event that is being read: of its data, whether or not its line has ended.
+    pub(super) fn beginning(&self) -> &[u8] {
+        match &self.data {
+            Some(data) => data,
+            None => self.buffer.strip_prefix(b"data:").unwrap_or_default(),
         }
     }
 
@@ -139,7 +149,7 @@ impl Events {
                 self.retry = Some(
                     wanted
                         .map_or(MAX_RETRY, Duration::from_millis)
-                        .min(MAX_RETRY),
+                        .clamp(MIN_RETRY, MAX_RETRY),
                 );
             }
             // Comments, event types (MCP uses none) and unknown fields.
@@ -193,6 +203,8 @@ mod tests {
         assert_eq!(events.retry, None);
         all(&mut events, b"retry: 99999999999999999999999\n\n");
         assert_eq!(events.retry, Some(MAX_RETRY));
+        all(&mut events, b"retry: 0\n\n");
+        assert_eq!(events.retry, Some(MIN_RETRY));
         all(&mut events, b"id: a\0b\n\n");
         assert_eq!(events.last_id, None);
     }

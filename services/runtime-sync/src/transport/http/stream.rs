@@ -5,7 +5,10 @@
 use bytes::Bytes;
 
 use super::sse::Events;
-use crate::transport::error::WireErrorKind;
+use crate::transport::{
+    error::WireErrorKind,
+    frame::{self, Owner},
+};
 
 /// A stream may carry this many times the size of one message before it is given up.
 const WHOLE: usize = 8;
@@ -18,11 +21,22 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(response: reqwest::Response, limit: usize) -> Self {
+    /// `limit`: of one event; `message`: of one message on any link, from which the bound of the stream follows.
+    pub(super) fn new(response: reqwest::Response, limit: usize, message: usize) -> Self {
         Self {
             response,
-            events: Events::new(limit),
-            left: limit.saturating_mul(WHOLE),
+            events: Events::new(limit.min(message)),
+            left: message.saturating_mul(WHOLE),
+        }
+    }
+
+    /// Whether what has come of an event that is too large is the reply to our request. On its own stream a reply
+    /// whose id has not come yet can be no other.
+    pub(super) fn holds_our_reply(&self, number: u64) -> bool {
+        match frame::owner_in_head(self.events.beginning()) {
+            Owner::Our(owner) => owner == number,
+            Owner::SomeReply => true,
+            Owner::Unknown => false,
         }
     }
 

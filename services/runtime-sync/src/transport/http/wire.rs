@@ -14,8 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use egress::{Egress, Follow, MAX_REDIRECTS};
-use http::{HeaderMap, HeaderValue, Method};
+use egress::{Egress, MAX_REDIRECTS};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use policy::ScopeKind;
 use tokio::sync::{mpsc, watch};
@@ -119,6 +119,7 @@ impl Wire {
         body: Bytes,
         extra: &HeaderMap,
         belongs: Belongs,
+        max_reply: usize,
         sent: &SentFlag,
     ) -> Result<Answer, WireError> {
         let (headers, in_session) = self.headers_for(extra, belongs);
@@ -140,24 +141,14 @@ impl Wire {
                 .await
                 .map_err(|error| failed(egress::Error::from(error), sent))?;
             if !response.status().is_redirection() {
-                let answer = answer::read(response, in_session, &self.limits).await;
+                let answer = answer::read(response, in_session, max_reply, &self.limits).await;
                 return answer.inspect_err(|error| self.note(&error.kind));
             }
-            let Follow {
-                url: next,
-                credentials: _,
-            } = self
+            // Only ever within its origin, so its credentials stay where they belong.
+            url = self
                 .egress
-                .redirect(
-                    self.scope,
-                    &url,
-                    &Method::POST,
-                    response.status(),
-                    response.headers(),
-                )
-                // A POST is only ever followed within its origin, so its credentials stay where they belong.
+                .redirect(self.scope, &url, response.status(), response.headers())
                 .map_err(|error| WireError::answered(refused(error)))?;
-            url = next;
         }
         Err(WireError::answered(WireErrorKind::RedirectRefused))
     }
@@ -166,6 +157,7 @@ impl Wire {
     pub(super) async fn get(
         &self,
         last_event: Option<&str>,
+        max_reply: usize,
     ) -> Result<Box<EventStream>, WireError> {
         let (mut headers, in_session) = self.headers_for(&HeaderMap::new(), Belongs::ToSession);
         headers.insert(
@@ -187,7 +179,8 @@ impl Wire {
             return Err(WireError::answered(WireErrorKind::RedirectRefused));
         }
         // A 404 is no proof here: many servers answer so to every GET, while the session is well.
-        match answer::read(response, in_session, &self.limits).await?.body {
+        let answer = answer::read(response, in_session, max_reply, &self.limits).await?;
+        match answer.body {
             answer::Body::Events(stream) => Ok(stream),
             answer::Body::Accepted | answer::Body::Json(_) => {
                 Err(WireError::answered(WireErrorKind::InvalidResponse))

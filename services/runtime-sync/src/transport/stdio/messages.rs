@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use rmcp::{
     RoleClient,
+    model::{ClientRequest, JsonRpcMessage},
     service::{RxJsonRpcMessage, TxJsonRpcMessage},
 };
 use tokio::sync::{
@@ -54,6 +55,7 @@ impl StdioMessages {
         }
         let mut line =
             serde_json::to_vec(item).map_err(|_| LinkError(WireErrorKind::InvalidRequest))?;
+        self.shared.inbound.rmcp_sends(method_of(item));
         line.push(b'\n');
         self.shared
             .queue
@@ -79,5 +81,16 @@ impl StdioMessages {
     /// rmcp is done. The link itself is closed by its owner.
     pub(in crate::transport) fn close(&mut self) {
         self.inbound.close();
+    }
+}
+
+/// What matters of the method: whether it is the one that begins a legacy session.
+fn method_of(item: &TxJsonRpcMessage<RoleClient>) -> Option<&'static str> {
+    match item {
+        JsonRpcMessage::Request(request) => match request.request {
+            ClientRequest::InitializeRequest(_) => Some("initialize"),
+            _ => None,
+        },
+        _ => None,
     }
 }

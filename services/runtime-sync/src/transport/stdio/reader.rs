@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::oneshot};
 use super::{Shared, writer::Outgoing};
 use crate::transport::{
     error::{LinkEnd, WireErrorKind},
-    frame::{self, Envelope},
+    frame::{self, Envelope, Owner},
     inbound::Taken,
     lines::{Line, Lines},
     stderr::{Cut, StderrTail},
@@ -32,7 +32,8 @@ pub(super) async fn run(
 ) {
     let mut lines = Lines::new(limit);
     let router = Router { shared };
-    while matches!(stdout.read_buf(lines.room()).await, Ok(1..)) {
+    while let Ok(read @ 1..) = stdout.read_buf(lines.room()).await {
+        lines.took(read);
         while let Some(line) = lines.next() {
             router.line(line).await;
         }
@@ -76,10 +77,22 @@ impl Router {
                     self.message(message).await;
                 }
             }
-            Line::Overlong { head, tail } => match frame::our_number_near([&head, &tail]) {
-                Some(number) => self.answer(number, Err(WireErrorKind::ResponseTooLarge)),
-                None => self.shared.end(LinkEnd::LineTooLong),
-            },
+            Line::Overlong { head, tail } => self.overlong(&head, &tail),
+        }
+    }
+
+    /// An overlong reply fails its own call, if that is certain; otherwise all of them, and the link.
+    fn overlong(&self, head: &[u8], tail: &[u8]) {
+        let guess =
+            || frame::our_number_in_tail(tail).filter(|number| self.shared.only_waits_for(*number));
+        let number = match frame::owner_in_head(head) {
+            Owner::Our(number) => Some(number),
+            Owner::SomeReply => guess(),
+            Owner::Unknown => None,
+        };
+        match number {
+            Some(number) => self.answer(number, Err(WireErrorKind::ResponseTooLarge)),
+            None => self.shared.end(LinkEnd::LineTooLong),
         }
     }
 
@@ -95,8 +108,7 @@ impl Router {
         {
             return self.answer(number, envelope.reply(&text));
         }
-        // Over one pipe nobody can tell to which of our requests a message belongs.
-        if let Taken::Refuse(answer) = self.shared.inbound.take(&text, &envelope, None).await {
+        if let Taken::Answer(answer) = self.shared.inbound.take(&text, &envelope).await {
             let _full = self.shared.queue.try_send(Outgoing {
                 line: Bytes::from(answer + "\n"),
                 claim: None,

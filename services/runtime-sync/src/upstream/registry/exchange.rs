@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::{
     RegistryClient, RegistryStreams,
-    definitions::{self, Uploaded},
-    ledger::Item,
+    definitions::{Selection, Uploaded},
+    ledger::{Hold, Item},
     status,
 };
 use crate::{domain::SessionStatus, upstream::PeerError};
@@ -21,18 +21,11 @@ pub(super) struct Exchange {
     pub(super) client: RegistryClient,
     pub(super) streams: RegistryStreams,
     pub(super) limit: Duration,
-    /// Whether states are still held back until their definitions have arrived.
-    pub(super) hold: Hold,
 }
 
-/// Whether a state waits for the definitions behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// It does.
-    Back,
-    /// They have kept it waiting for long enough.
-    NoLonger,
-}
+/// What keeps a connector waiting counts: definitions that were sent in part, and an upload that failed.
+const PART: u32 = 1;
+const FAILURE: u32 = 4;
 
 /// What came of an exchange.
 #[derive(Debug, Default)]
@@ -45,6 +38,8 @@ pub(super) struct Done {
     pub(super) shown: Vec<Item>,
     /// Not taken.
     pub(super) rest: Vec<Item>,
+    /// What those whose definitions are missing have waited for, in the measure of [`Hold`].
+    pub(super) waited: u32,
     /// Why not.
     pub(super) error: Option<PeerError>,
 }
@@ -86,22 +81,28 @@ impl Exchange {
         if held.is_empty() {
             return done;
         }
-        let uploaded = self.upload(&held, &missing).await;
-        let whole = matches!(uploaded, Ok(Uploaded::All));
-        done.error = uploaded.err();
-        if !whole && self.hold == Hold::Back {
-            done.rest = held;
+        let mut uploaded = self.upload(&held, &missing).await;
+        done.error = uploaded.error.take();
+        done.waited = if done.error.is_some() { FAILURE } else { PART };
+        let (ready, mut rest): (Vec<Item>, Vec<Item>) = held
+            .into_iter()
+            .partition(|item| item.hold == Hold::NoLonger || uploaded.is_whole(item));
+        // Who had no part of this upload comes first next time.
+        rest.sort_by_key(|item| uploaded.has_served(item));
+        done.rest = rest;
+        if ready.is_empty() {
             return done;
         }
-        let second = held
-            .iter()
-            .map(|item| observed(item, &item.status))
-            .collect();
-        match self.report(instance, second).await {
-            Ok(_) if whole => done.taken.extend(held),
-            Ok(_) => done.shown = held,
+        let second = ready.iter().map(|item| observed(item, &item.status));
+        match self.report(instance, second.collect()).await {
+            Ok(_) => {
+                let (whole, shown): (Vec<Item>, Vec<Item>) =
+                    ready.into_iter().partition(|item| uploaded.is_whole(item));
+                done.taken.extend(whole);
+                done.shown = shown;
+            }
             Err(error) => {
-                done.rest = held;
+                done.rest.extend(ready);
                 done.error = Some(error);
             }
         }
@@ -125,17 +126,41 @@ impl Exchange {
         }
     }
 
-    async fn upload(&mut self, held: &[Item], missing: &[String]) -> Result<Uploaded, PeerError> {
-        let upload = definitions::upload(&mut self.streams, held, missing);
-        match timeout(self.limit, upload).await {
-            // Sending them again would not make the registry take them.
-            Ok(Err(error @ PeerError::Refused { .. })) => {
-                tracing::error!(%error, "the registry refused definitions of tools");
-                Ok(Uploaded::All)
-            }
-            Ok(uploaded) => uploaded,
-            Err(_) => Err(PeerError::TimedOut),
+    /// Uploads what is missing. A refusal is of one definition: then each connector is uploaded by itself, and what is
+    /// refused of it counts as sent, because sending it again would not make the registry take it.
+    async fn upload(&mut self, held: &[Item], missing: &[String]) -> Uploaded {
+        let selection = Selection::of(held, missing);
+        match self.send_definitions(&selection).await {
+            Err(PeerError::Refused { .. }) if held.len() > 1 => {}
+            result => return selection.uploaded(accepted(result)),
         }
+        let mut uploaded = Uploaded::default();
+        for item in held {
+            let selection = Selection::of(std::slice::from_ref(item), missing);
+            let result = accepted(self.send_definitions(&selection).await);
+            let failed = result.is_err();
+            uploaded.add(selection.uploaded(result));
+            if failed {
+                break;
+            }
+        }
+        uploaded
+    }
+
+    async fn send_definitions(&mut self, selection: &Selection<'_>) -> Result<(), PeerError> {
+        let sent = timeout(self.limit, selection.send(&mut self.streams)).await;
+        sent.unwrap_or(Err(PeerError::TimedOut))
+    }
+}
+
+/// A refusal is final, and is not to be met again.
+fn accepted(result: Result<(), PeerError>) -> Result<(), PeerError> {
+    match result {
+        Err(error @ PeerError::Refused { .. }) => {
+            tracing::error!(%error, "the registry refused definitions of tools");
+            Ok(())
+        }
+        result => result,
     }
 }
 

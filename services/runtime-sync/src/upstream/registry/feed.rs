@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use contracts::registry::v1 as pb;
 use lifecycle::{Backoff, CancellationToken, Jitter};
 use pb::watch_connectors_response::Event;
+use rpc::error::ErrorView;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -17,6 +18,9 @@ use tonic::Code;
 use super::{FeedOptions, Freshness, RegistryClient, convert};
 use crate::{desired::Desired, upstream::PeerError};
 
+/// The reason with which servers end streams that are old, and nothing else.
+const STREAM_EXPIRED: &str = "STREAM_EXPIRED";
+
 /// The follower of the feed.
 pub(super) struct Feed {
     pub(super) client: RegistryClient,
@@ -24,6 +28,8 @@ pub(super) struct Feed {
     pub(super) freshness: Freshness,
     pub(super) options: FeedOptions,
     pub(super) token: Option<String>,
+    /// When everything is to be read anew, however often the stream broke in between.
+    pub(super) refresh_at: Instant,
 }
 
 /// Why following stopped.
@@ -33,6 +39,8 @@ enum End {
     Refresh,
     /// The token is too old, or of another feed.
     TokenExpired,
+    /// The stream was as old as streams may be: that happens to every one of them.
+    Expired,
     /// The stream ended, could not be opened, or was silent for too long.
     Broken(PeerError),
 }
@@ -64,6 +72,7 @@ impl Feed {
                     );
                     self.token = None;
                 }
+                End::Expired => tracing::debug!("the registry's feed is opened again"),
                 End::Broken(error) => {
                     tracing::warn!(%error, "the registry's feed broke; following it again");
                 }
@@ -81,6 +90,10 @@ impl Feed {
 
     /// Follows one stream to its end.
     async fn follow(&mut self) -> End {
+        if self.token.is_none() || self.refresh_at <= Instant::now() {
+            self.token = None;
+            self.refresh_at = Instant::now() + jittered(self.options.refresh);
+        }
         let idle = self.options.idle;
         let request = pb::WatchConnectorsRequest {
             parents: Vec::new(),
@@ -93,13 +106,12 @@ impl Feed {
             Err(_) => return End::Broken(PeerError::TimedOut),
         };
         let mut snapshot = self.token.is_none().then(Desired::default);
-        let refresh = Instant::now() + jittered(self.options.refresh);
         loop {
             let message = tokio::select! {
                 biased;
                 message = timeout(idle, stream.message()) => message,
                 // Never in the middle of a snapshot, or a large one would never be complete.
-                () = sleep_until(refresh), if snapshot.is_none() => return End::Refresh,
+                () = sleep_until(self.refresh_at), if snapshot.is_none() => return End::Refresh,
             };
             match message {
                 Ok(Ok(Some(message))) => self.take(message, &mut snapshot),
@@ -163,6 +175,8 @@ fn apply(desired: &mut Desired, event: Option<&Event>) {
 fn broken(status: &tonic::Status) -> End {
     if status.code() == Code::OutOfRange {
         End::TokenExpired
+    } else if ErrorView::reason_of(status).is_some_and(|reason| reason == STREAM_EXPIRED) {
+        End::Expired
     } else {
         End::Broken(PeerError::from(status))
     }
@@ -171,4 +185,19 @@ fn broken(status: &tonic::Status) -> End {
 /// A duration up to a fifth shorter, so that instances do not refresh together.
 fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(1.0 - 0.2 * rand::random::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use rpc::error::RichError;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_grew_old_is_no_trouble_and_one_that_broke_is() {
+        let expired = RichError::new(Code::Unavailable, STREAM_EXPIRED, "old").into();
+        assert!(matches!(broken(&expired), End::Expired));
+        let down = RichError::new(Code::Unavailable, "SHUTTING_DOWN", "going").into();
+        assert!(matches!(broken(&down), End::Broken(_)));
+    }
 }

@@ -1,10 +1,11 @@
 //! What was observed and what of it the registry has taken: pure bookkeeping for the reporter.
 //!
 //! Invariants: for each connector the latest observation is reported at last, an older one never after a newer one;
-//! a list of tools counts as reported only once the registry has taken it; a batch is bounded in count and size.
+//! a list of tools counts as reported only once the registry has taken it; a batch is bounded in count and size, news is
+//! reported in the order it came in, and no connector waits for another one's tools.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -18,12 +19,17 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 2 << 20;
 /// Bytes of a report that a connector has without its tools, at most.
 const STATUS_BYTES: usize = 1024;
+/// For how long a state is held back for the definitions behind it.
+const MAX_WAITED: u32 = 8;
 
 /// What is known of all connectors.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     observed: HashMap<ConnectorUid, Observed>,
-    dirty: BTreeSet<ConnectorUid>,
+    /// Connectors of which there is news, the oldest first, each once.
+    news: VecDeque<ConnectorUid>,
+    /// The same, to look up.
+    dirty: HashSet<ConnectorUid>,
 }
 
 #[derive(Debug)]
@@ -33,6 +39,17 @@ struct Observed {
     shown: Option<Arc<SessionStatus>>,
     /// The list that the registry took last.
     taken: Option<Arc<Vec<ToolDefinition>>>,
+    /// For how long its state has been held back for definitions.
+    waited: u32,
+}
+
+/// Whether a state waits for the definitions behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It does.
+    Back,
+    /// They have kept it waiting for long enough.
+    NoLonger,
 }
 
 /// One connector of a report.
@@ -44,6 +61,8 @@ pub(super) struct Item {
     pub(super) before: Arc<SessionStatus>,
     /// Its tools, if they are news.
     pub(super) tools: Option<Arc<Vec<ToolDefinition>>>,
+    /// Whether it waits for their definitions.
+    pub(super) hold: Hold,
 }
 
 impl Ledger {
@@ -53,6 +72,7 @@ impl Ledger {
             status: Arc::clone(&status),
             shown: None,
             taken: None,
+            waited: 0,
         });
         if status.generation < observed.status.generation {
             return;
@@ -61,15 +81,24 @@ impl Ledger {
             // A new session reads the tools anew, and the registry is to hear when it has.
             observed.taken = None;
             observed.shown = None;
+            observed.waited = 0;
         }
         observed.status = status;
-        self.dirty.insert(uid);
+        self.mark(uid);
+    }
+
+    fn mark(&mut self, uid: ConnectorUid) {
+        if self.dirty.insert(uid) {
+            self.news.push_back(uid);
+        }
     }
 
     /// Forgets a connector that was deleted.
     pub(super) fn forget(&mut self, uid: ConnectorUid) {
         self.observed.remove(&uid);
-        self.dirty.remove(&uid);
+        if self.dirty.remove(&uid) {
+            self.news.retain(|news| *news != uid);
+        }
     }
 
     /// Everything is to be reported again: the registry may have listened to another instance meanwhile.
@@ -77,7 +106,10 @@ impl Ledger {
         for observed in self.observed.values_mut() {
             observed.taken = None;
         }
-        self.dirty.extend(self.observed.keys());
+        let all: Vec<ConnectorUid> = self.observed.keys().copied().collect();
+        for uid in all {
+            self.mark(uid);
+        }
     }
 
     /// Whether there is news.
@@ -87,20 +119,26 @@ impl Ledger {
 
     /// Takes out the next report's content.
     pub(super) fn batch(&mut self) -> Vec<Item> {
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        while let Some(uid) = self.dirty.first().copied() {
+        let (mut items, mut bytes, mut later) = (Vec::new(), 0, VecDeque::new());
+        while items.len() < BATCH
+            && let Some(uid) = self.news.pop_front()
+        {
             let Some(item) = self.item(uid) else {
                 self.dirty.remove(&uid);
                 continue;
             };
             let size = size(&item);
-            if items.len() == BATCH || (!items.is_empty() && bytes + size > BATCH_BYTES) {
-                break;
+            if !items.is_empty() && bytes + size > BATCH_BYTES {
+                // It is first next time; smaller ones need not wait for it.
+                later.push_back(uid);
+                continue;
             }
             bytes += size;
             self.dirty.remove(&uid);
             items.push(item);
         }
+        later.append(&mut self.news);
+        self.news = later;
         items
     }
 
@@ -109,6 +147,7 @@ impl Ledger {
             status,
             shown,
             taken,
+            waited,
         } = self.observed.get(&uid)?;
         let news = status.synced.is_some()
             && !taken
@@ -119,6 +158,11 @@ impl Ledger {
             status: Arc::clone(status),
             before: shown.clone().unwrap_or_else(|| connecting(status)),
             tools: news.then(|| Arc::clone(&status.tools)),
+            hold: if *waited < MAX_WAITED {
+                Hold::Back
+            } else {
+                Hold::NoLonger
+            },
         })
     }
 
@@ -133,6 +177,7 @@ impl Ledger {
                 && observed.status.generation == status.generation
             {
                 observed.taken = Some(tools);
+                observed.waited = 0;
             }
         }
     }
@@ -148,13 +193,15 @@ impl Ledger {
         }
     }
 
-    /// The registry did not take a report, or not all of it: what is still the latest is news again.
-    pub(super) fn returned(&mut self, batch: Vec<Item>) {
-        let known = batch
-            .into_iter()
-            .map(|item| item.uid)
-            .filter(|uid| self.observed.contains_key(uid));
-        self.dirty.extend(known);
+    /// The registry did not take a report, or not all of it: what is still the latest is news again, behind all other
+    /// news. `waited` is how much longer their states have been held back.
+    pub(super) fn returned(&mut self, batch: Vec<Item>, waited: u32) {
+        for Item { uid, .. } in batch {
+            if let Some(observed) = self.observed.get_mut(&uid) {
+                observed.waited = observed.waited.saturating_add(waited);
+                self.mark(uid);
+            }
+        }
     }
 }
 
@@ -173,112 +220,4 @@ fn size(item: &Item) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use bytes::Bytes;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::domain::HeaderRule;
-
-    fn uid(number: u128) -> ConnectorUid {
-        ConnectorUid::new(Uuid::from_u128(number))
-    }
-
-    fn status(generation: i64) -> SessionStatus {
-        SessionStatus::initial(generation, SystemTime::UNIX_EPOCH)
-    }
-
-    fn synced(generation: i64, tools: usize) -> Arc<SessionStatus> {
-        let tool = |number| {
-            let raw = format!(r#"{{"name":"tool-{number}","inputSchema":{{}}}}"#);
-            ToolDefinition::parse(Bytes::from(raw), HeaderRule::Ignored).unwrap()
-        };
-        Arc::new(SessionStatus {
-            tools: Arc::new((0..tools).map(tool).collect()),
-            synced: Some(SystemTime::UNIX_EPOCH),
-            ..status(generation)
-        })
-    }
-
-    #[test]
-    fn the_latest_observation_wins_and_an_older_generation_is_no_news() {
-        let mut ledger = Ledger::default();
-        ledger.observe(uid(1), Arc::new(status(2)));
-        ledger.observe(uid(1), synced(2, 1));
-        ledger.observe(uid(1), Arc::new(status(1)));
-        let batch = ledger.batch();
-        assert_eq!(batch.len(), 1);
-        assert_eq!(batch[0].status.generation, 2);
-        assert!(batch[0].tools.is_some());
-        assert!(!ledger.has_news());
-    }
-
-    #[test]
-    fn tools_are_reported_until_they_were_taken_and_not_again() {
-        let mut ledger = Ledger::default();
-        let observed = synced(1, 2);
-        ledger.observe(uid(1), Arc::clone(&observed));
-        let lost = ledger.batch();
-        ledger.returned(lost);
-        let batch = ledger.batch();
-        assert!(
-            batch[0].tools.is_some(),
-            "a report that failed loses no tools"
-        );
-        ledger.taken(batch);
-        ledger.observe(uid(1), observed);
-        assert!(ledger.batch()[0].tools.is_none());
-        ledger.report_all();
-        assert!(ledger.batch()[0].tools.is_some());
-    }
-
-    #[test]
-    fn until_its_tools_have_arrived_a_connector_is_shown_as_it_was() {
-        let mut ledger = Ledger::default();
-        ledger.observe(uid(1), synced(1, 1));
-        let batch = ledger.batch();
-        assert_eq!(batch[0].before.reason, Reason::Connecting);
-        ledger.taken(batch);
-        let failing = SessionStatus {
-            state: Reason::ProbeFailed.state(),
-            reason: Reason::ProbeFailed,
-            ..SessionStatus::clone(&synced(1, 2))
-        };
-        ledger.observe(uid(1), Arc::new(failing));
-        let batch = ledger.batch();
-        assert_eq!(batch[0].before.reason, Reason::NotStarted);
-        ledger.shown(&batch);
-        ledger.returned(batch);
-        let batch = ledger.batch();
-        assert_eq!(batch[0].before.reason, Reason::ProbeFailed);
-        assert!(batch[0].tools.is_some(), "shown is not yet taken");
-    }
-
-    #[test]
-    fn a_report_is_bounded_in_count_and_in_size() {
-        let mut ledger = Ledger::default();
-        for number in 0..300 {
-            ledger.observe(uid(number), Arc::new(status(1)));
-        }
-        assert_eq!(ledger.batch().len(), BATCH);
-        assert_eq!(ledger.batch().len(), 44);
-        for number in 0..40 {
-            ledger.observe(uid(number), synced(2, 1_000));
-        }
-        let first = ledger.batch();
-        assert!(first.len() < 40 && !first.is_empty(), "{}", first.len());
-        assert!(ledger.has_news());
-    }
-
-    #[test]
-    fn a_deleted_connector_is_not_reported_even_if_its_report_failed() {
-        let mut ledger = Ledger::default();
-        ledger.observe(uid(1), Arc::new(status(1)));
-        let batch = ledger.batch();
-        ledger.forget(uid(1));
-        ledger.returned(batch);
-        assert!(!ledger.has_news());
-    }
-}
+pub(super) mod tests;

@@ -21,7 +21,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::{
     RegistryClient, RegistryStreams, ReportOptions,
-    exchange::{Done, Exchange, Hold},
+    exchange::{Done, Exchange},
     lease::LeaseBoard,
     ledger::Ledger,
     resolve::pb_reason,
@@ -63,14 +63,8 @@ pub(super) struct Reporter {
     pub(super) inbox: mpsc::Receiver<Observe>,
     pub(super) options: ReportOptions,
     pub(super) ledger: Ledger,
-    /// For how long states have been held back for definitions.
-    pub(super) held: u32,
     pub(super) statuses: SelectAll<BoxStream<'static, (ConnectorUid, Arc<SessionStatus>)>>,
 }
-
-/// How often a state is held back for definitions that were sent in part, and what a failed upload counts.
-const MAX_HELD: u32 = 8;
-const FAILURE: u32 = 4;
 
 impl Reporter {
     /// Reports until cancelled.
@@ -132,11 +126,6 @@ impl Reporter {
             client: self.client.clone(),
             streams: self.streams.clone(),
             limit: self.options.timeout,
-            hold: if self.held < MAX_HELD {
-                Hold::Back
-            } else {
-                Hold::NoLonger
-            },
         };
         match self.lease.instance() {
             Some(instance) => Box::pin(exchange.send(instance, self.ledger.batch())),
@@ -151,6 +140,7 @@ impl Reporter {
             taken,
             shown,
             rest,
+            waited,
             error,
         } = done;
         if let Some(epoch) = claimed {
@@ -158,16 +148,10 @@ impl Reporter {
             self.lease.set(Some(epoch));
             self.ledger.report_all();
         }
-        let whole = rest.is_empty() && shown.is_empty();
-        self.held = match (&error, whole) {
-            (_, true) => 0,
-            (Some(_), false) => self.held.saturating_add(FAILURE),
-            (None, false) => self.held.saturating_add(1),
-        };
         self.ledger.taken(taken);
         self.ledger.shown(&shown);
-        self.ledger.returned(shown);
-        self.ledger.returned(rest);
+        self.ledger.returned(rest, waited);
+        self.ledger.returned(shown, waited);
         match error {
             Some(error) => {
                 self.fail(&error);

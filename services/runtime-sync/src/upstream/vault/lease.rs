@@ -57,6 +57,8 @@ impl Vault {
         let stopped = self.leases.token();
         let (ended, withdraw) = (given_back.clone(), revoked.clone());
         self.leases.spawn_job("lease", async move {
+            // However this task ends: secrets that nobody renews are not to be used.
+            let withdraw = withdraw.drop_guard();
             let kept = tokio::select! {
                 biased;
                 () = ended.cancelled() => Kept::GivenBack,
@@ -64,8 +66,11 @@ impl Vault {
                 kept = keeper.renew_until_lost(ends) => kept,
             };
             match kept {
-                Kept::GivenBack => keeper.release().await,
-                Kept::Lost => withdraw.cancel(),
+                Kept::GivenBack => {
+                    drop(withdraw.disarm());
+                    keeper.release().await;
+                }
+                Kept::Lost => drop(withdraw),
             }
         });
         SecretLease {

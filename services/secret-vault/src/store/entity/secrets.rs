@@ -65,7 +65,7 @@ pub(crate) mod secret_version {
         pub secret: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
         pub version: i64,
-        pub destination: Uuid,
+        pub destination: Option<Uuid>,
         pub data_key: Option<Uuid>,
         pub envelope: Option<Vec<u8>>,
         pub state: String,

@@ -2,49 +2,10 @@
 
 use database::Database;
 use database::testing::TestDatabase;
-use lifecycle::{Clock, Tasks};
 use sea_orm::{ConnectionTrait as _, Statement};
-use tempfile::TempDir;
 
 use super::*;
-use crate::keyring::{KeyFile, Keyring};
-use crate::vault::{Limits, Vault};
-
-struct Started {
-    vault: Vault,
-    database: Database,
-    _tasks: Tasks,
-    _folder: TempDir,
-    _test: TestDatabase,
-}
-
-async fn start(test: TestDatabase) -> Started {
-    let database = test.connect().await;
-    migrations::up::<migrations::Vault>(database.connection())
-        .await
-        .unwrap();
-    let folder = TempDir::new().unwrap();
-    let (clock, tasks) = (
-        Clock::manual(std::time::SystemTime::UNIX_EPOCH),
-        Tasks::new("test"),
-    );
-    let file = KeyFile::new(folder.path().join("vault.key"));
-    let keyring = Keyring::open(&database, &file, &clock).await.unwrap();
-    let lease_ttl = std::time::Duration::from_secs(60);
-    let limits = Limits {
-        lease_ttl,
-        grants_per_second: 1,
-        grant_burst: 1,
-    };
-    let vault = Vault::start(database.clone(), keyring, clock, limits, &tasks);
-    Started {
-        vault,
-        database,
-        _tasks: tasks,
-        _folder: folder,
-        _test: test,
-    }
-}
+use crate::vault::testing::start;
 
 fn events(scope: &str, count: usize) -> Vec<AuditEvent> {
     let caller = Caller {
