@@ -5,8 +5,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
 
+mod arguments;
 mod console;
 mod gates;
 mod lint;
@@ -17,32 +18,8 @@ mod soak;
 mod verify;
 mod workspace;
 
+use arguments::{Arguments, Command};
 use workspace::Workspace;
-
-/// Developer commands of the Patchbay workspace.
-#[derive(Parser)]
-#[command(name = "cargo xtask", version, about)]
-struct Arguments {
-    /// Fail where a developer would go on with less (`cargo test` for nextest). CI systems set this variable themselves.
-    #[arg(long, global = true, env = "CI", value_parser = clap::builder::FalseyValueParser::new())]
-    ci: bool,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(clap::Subcommand)]
-enum Command {
-    /// Formatting, build, every test, clippy, and the checks of protos and compose file.
-    Test(verify::Arguments),
-    /// Only what needs no test run: formatting, clippy, buf, compose file, licences.
-    Lint,
-    /// Install the pinned MCP servers, the conformance suite and buf under `target/tools`.
-    RealServers,
-    /// Seeded chaos on the whole suite, for at most the time that is given.
-    Soak(soak::Arguments),
-    /// Every property test with many random inputs.
-    Fuzz(soak::FuzzArguments),
-}
 
 fn main() -> ExitCode {
     let Arguments { ci, command } = Arguments::parse();

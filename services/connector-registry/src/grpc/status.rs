@@ -343,7 +343,6 @@ mod tests {
             Error::Vault(vault::Error::Conflict),
             Error::GivenUp,
             Error::Interrupted,
-            Error::DatabaseUnavailable(database::Error::from(sea_orm::DbErr::Custom("x".into()))),
         ] {
             let text = error.to_string();
             assert_eq!(outcome(error), None, "{text}");

@@ -49,13 +49,16 @@ pub(crate) struct Stored {
     pub(crate) versions: BTreeMap<u64, String>,
 }
 
+/// A secret's name and one of its versions.
+type Version = (String, u64);
+
 /// Everything the vault knows and was asked.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) secrets: BTreeMap<String, Stored>,
     pub(crate) revoked: Vec<String>,
     pub(crate) grants: Vec<pb::CreateGrantRequest>,
-    requests: HashMap<String, (Vec<u8>, Option<(String, u64)>)>,
+    requests: HashMap<String, (Vec<u8>, Option<Version>)>,
 }
 
 impl State {
@@ -104,12 +107,12 @@ impl State {
         Ok(())
     }
 
-    fn version_of(&self, name: String) -> (String, u64) {
+    fn version_of(&self, name: String) -> Version {
         let version = self.secrets[&name].version;
         (name, version)
     }
 
-    fn message(&self, (name, version): &(String, u64)) -> pb::Secret {
+    fn message(&self, (name, version): &Version) -> pb::Secret {
         let stored = &self.secrets[name];
         pb::Secret {
             name: name.clone(),
@@ -232,11 +235,7 @@ impl Service {
         modes.wait_for(|mode| *mode != while_in).await.unwrap();
     }
 
-    fn repeat(
-        state: &State,
-        id: &str,
-        body: &[u8],
-    ) -> Option<Result<Option<(String, u64)>, Status>> {
+    fn repeat(state: &State, id: &str, body: &[u8]) -> Option<Result<Option<Version>, Status>> {
         let (known, name) = state.requests.get(id)?;
         let reused = || refusal(Code::AlreadyExists, "REQUEST_ID_REUSED");
         Some(if known == body {

@@ -10,8 +10,8 @@ use rpc::error::RichError;
 
 use crate::{
     domain::{
-        ConnectionState, Era, HealthSample, LeftOut, LeftOutReason, Reason, SessionStatus,
-        ToolDefinition,
+        ConnectionState, Era, HealthSample, LeftOut, LeftOutReason, ProbeKind, Reason,
+        SessionStatus, ToolDefinition,
     },
     supervisor::{Found, Sessions},
 };
@@ -119,14 +119,17 @@ fn health_history(status: &SessionStatus) -> Vec<pb::HealthEvent> {
 fn health_event(sample: &HealthSample) -> pb::HealthEvent {
     let HealthSample {
         at,
-        kind: _,
+        kind,
         healthy,
         latency,
     } = *sample;
-    let reason = if healthy {
-        Reason::Connected
-    } else {
-        Reason::ProbeFailed
+    let reason = match (healthy, kind) {
+        (true, _) => Reason::Connected,
+        (false, ProbeKind::Connection) => Reason::ConnectionFailed,
+        (
+            false,
+            ProbeKind::Discover | ProbeKind::Ping | ProbeKind::ListTools | ProbeKind::Traffic,
+        ) => Reason::ProbeFailed,
     };
     pb::HealthEvent {
         time: Some(at.into()),

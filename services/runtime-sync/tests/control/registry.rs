@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) failing_reports: usize,
     /// No definition is taken.
     pub(crate) failing_uploads: bool,
+    /// An upload that holds a definition with this text is refused as a whole.
+    pub(crate) refused_definition: Option<&'static str>,
     pub(crate) reports: Vec<pb::ReportStatusRequest>,
     pub(crate) observed: HashMap<String, pb::ObservedConnector>,
     /// Every state ever reported, in order.
@@ -266,15 +268,20 @@ macro_rules! unused {
                 request: Request<Streaming<pb::UploadDefinitionsRequest>>,
             ) -> Result<Response<pb::UploadDefinitionsResponse>, Status> {
                 let mut stream = request.into_inner();
-                let mut stored_count = 0;
                 if self.state().failing_uploads {
                     return Err(Status::unavailable("scripted"));
                 }
+                let mut definitions = Vec::new();
                 while let Some(definition) = stream.message().await? {
                     let pb::UploadDefinitionsRequest { definition_hash, definition_json } = definition;
-                    self.state().definitions.insert(definition_hash, definition_json);
-                    stored_count += 1;
+                    let refused_text = self.state().refused_definition;
+                    if refused_text.is_some_and(|text| definition_json.contains(text)) {
+                        return Err(refused(Code::InvalidArgument, "FIELD_INVALID"));
+                    }
+                    definitions.push((definition_hash, definition_json));
                 }
+                let stored_count = definitions.len().try_into().unwrap();
+                self.state().definitions.extend(definitions);
                 Ok(Response::new(pb::UploadDefinitionsResponse { stored_count }))
             }
 

@@ -117,6 +117,42 @@ async fn definitions_that_never_arrive_hold_ready_back_only_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_definition_that_is_refused_keeps_no_other_one_out() {
+    let world = World::start().await;
+    let other = crate::mcp::Mcp::start().await;
+    other.seen().tools = vec!["poison".into()];
+    world.registry.state().refused_definition = Some("poison");
+    // Until both are known, so that they come in one report.
+    world.registry.state().failing_uploads = true;
+    let poison = "users/ada/connectors/poison";
+    world.connect(NAME);
+    world
+        .registry
+        .put(crate::world::http_connector(poison, &other.url));
+    world.ready(NAME).await;
+    world.ready(poison).await;
+    world
+        .reported("both", |registry| registry.observed.len() == 2)
+        .await;
+    world.registry.state().failing_uploads = false;
+    world
+        .reported("the definitions of the other one", |registry| {
+            registry.definitions.len() == 4
+        })
+        .await;
+    let uid = world.uid(poison);
+    world
+        .reported("READY for both", |registry| {
+            let observed = registry.observed.get(&uid);
+            observed.is_some_and(|observed| {
+                observed.status.as_ref().unwrap().state() == registry_v1::ConnectorState::Ready
+            })
+        })
+        .await;
+    world.app.stop().await;
+}
+
+#[tokio::test]
 async fn while_another_instance_holds_the_sessions_none_is_started() {
     let world = World::start().await;
     world.registry.state().held = true;
