@@ -6,6 +6,7 @@
 //!
 //! Not here: the mapping from a service's errors (each has its own `grpc/status.rs`).
 
+mod code;
 mod denial;
 mod parts;
 mod reason;
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 use telemetry::TraceContext;
 use tonic::{Code, Status};
 
+pub use code::code_name;
 pub(crate) use denial::denied;
 use parts::Parts;
 pub use reason::{ErrorReason, Reason};

@@ -7,6 +7,8 @@ use telemetry::attributes::{ERROR_TYPE, RPC_STATUS_CODE};
 use tonic::{Code, Status};
 use tracing::Span;
 
+use crate::error::code_name;
+
 /// Records the status of a call. A call that nobody waited for counts as CANCELLED.
 pub(crate) struct Record {
     pub(crate) span: Span,
@@ -46,12 +48,12 @@ impl Record {
             return;
         }
         self.recorded = true;
-        self.span.record(RPC_STATUS_CODE, name(code));
+        self.span.record(RPC_STATUS_CODE, code_name(code));
         if (self.is_error)(code) {
-            self.span.record(ERROR_TYPE, name(code));
+            self.span.record(ERROR_TYPE, code_name(code));
         }
         self.span
-            .in_scope(|| tracing::debug!(code = name(code), "ended"));
+            .in_scope(|| tracing::debug!(code = code_name(code), "ended"));
     }
 }
 
@@ -72,27 +74,4 @@ fn is_server_fault(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
-}
-
-/// The code as the RPC conventions spell it.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

@@ -6,9 +6,9 @@ mod explain;
 
 use std::process::ExitCode;
 
-use rpc::error::ErrorView;
+use rpc::error::{ErrorView, code_name};
 use serde_json::{Map, Value, json};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::cli::Output;
 use crate::client::table::one_line;
@@ -268,29 +268,6 @@ fn refused_json(status: &Status) -> Value {
             .into(),
     );
     Value::Object(error)
-}
-
-/// The code as the gRPC documentation spells it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::*;
